@@ -29,6 +29,21 @@ pub struct Error {
     pub detail: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Where in the SQL text, if it is about one.
+    pub at: Option<Location>,
+}
+
+/// A piece of a SQL text: lines and columns count from 1, in characters; the end is behind the last character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The line where it begins.
+    pub line: u64,
+    /// The column where it begins.
+    pub column: u64,
+    /// The line where it ends.
+    pub end_line: u64,
+    /// The column behind its end.
+    pub end_column: u64,
 }
 
 impl Error {
@@ -39,6 +54,7 @@ impl Error {
             message: message.into(),
             detail: None,
             hint: None,
+            at: None,
         }
     }
 
@@ -73,6 +89,13 @@ impl Error {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says where in the SQL text.
+    #[must_use]
+    pub fn at(mut self, location: Location) -> Self {
+        self.at = Some(location);
         self
     }
 

@@ -24,7 +24,7 @@ pub mod testing;
 pub mod time;
 
 pub use delta::{Delta, Weights};
-pub use error::{Error, Kind, Result};
+pub use error::{Error, Kind, Location, Result};
 pub use expr::Expression;
 pub use operator::{Operator, Output, Partitioning, Spec};
 pub use options::Options;
