@@ -1,0 +1,5 @@
+//! The wire: frames, versions, and one task per connection.
+
+pub(crate) mod connection;
+pub(crate) mod refuse;
+pub(crate) mod versions;
