@@ -24,6 +24,14 @@ pub(crate) fn sink_schema(table: &Table) -> SchemaRef {
     ))
 }
 
+/// The physical columns of a table, as a query that wants all of them.
+pub(crate) fn physical(table: &Table) -> Vec<Column> {
+    let physical = table.columns.iter().filter(|c| c.metadata.is_none());
+    physical
+        .map(|c| Column::whole(c.field.name(), c.field.data_type().clone()))
+        .collect()
+}
+
 /// Refuses METADATA columns that the connector does not offer, or that would be written and cannot be.
 pub(crate) fn check_metadata(table: &Table, capabilities: &Capabilities) -> Result<()> {
     let offered = || capabilities.metadata.iter().map(|offer| offer.key.as_str());

@@ -14,6 +14,7 @@ mod columns;
 
 mod blackhole;
 mod datagen;
+mod filesystem;
 mod nexmark;
 pub mod print;
 
@@ -56,9 +57,10 @@ pub struct Metadata {
 }
 
 /// Every connector, by the name that `'connector' = '...'` gives it.
-const CONNECTORS: [Connector; 4] = [
+const CONNECTORS: [Connector; 5] = [
     blackhole::CONNECTOR,
     datagen::CONNECTOR,
+    filesystem::CONNECTOR,
     nexmark::CONNECTOR,
     print::CONNECTOR,
 ];

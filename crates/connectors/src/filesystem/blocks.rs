@@ -9,6 +9,7 @@
 
 use arrow::buffer::Buffer;
 use millstream_dataflow::format::Records;
+use millstream_formats::Framing;
 use std::io::{self, Read};
 
 /// How much is read at a time.
@@ -17,17 +18,10 @@ const BLOCK: usize = 1 << 20;
 /// A record longer than this is an error: without a separator a whole file would be one.
 const RECORD_MAX: usize = 1 << 30;
 
-/// Finds where records end.
-pub(crate) trait Frame: Send {
-    /// Appends the ends (separators included) of at most `max` records that begin at `from`, and of which the end is
-    /// in sight.
-    fn frame(&mut self, bytes: &[u8], from: usize, max: usize, ends: &mut Vec<usize>);
-}
-
 /// A stream cut into records.
 pub(crate) struct Blocks {
     input: Box<dyn Read + Send>,
-    framer: Box<dyn Frame>,
+    framing: Framing,
     block: Buffer,
     /// Where the next record begins in the block.
     next: usize,
@@ -38,10 +32,10 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     /// The records of a stream that stands at `position`.
-    pub(crate) fn new(input: Box<dyn Read + Send>, framer: Box<dyn Frame>, position: u64) -> Self {
+    pub(crate) fn new(input: Box<dyn Read + Send>, framing: Framing, position: u64) -> Self {
         Self {
             input,
-            framer,
+            framing,
             block: Buffer::from_vec(Vec::<u8>::new()),
             next: 0,
             base: position,
@@ -63,13 +57,9 @@ impl Blocks {
     pub(crate) fn records(&mut self, max: usize) -> io::Result<(Records, u64)> {
         let mut ends = Vec::with_capacity(max.min(1 << 13));
         loop {
-            self.framer.frame(&self.block, self.next, max, &mut ends);
+            self.framing
+                .split(&self.block, self.next, self.ended, max, &mut ends);
             if !ends.is_empty() || self.ended() {
-                break;
-            }
-            if self.ended {
-                // The last record has no separator behind it.
-                ends.push(self.block.len());
                 break;
             }
             self.fill()?;
@@ -128,16 +118,6 @@ impl Blocks {
     }
 }
 
-/// Lines: a record ends behind each line feed.
-pub(crate) struct Lines;
-
-impl Frame for Lines {
-    fn frame(&mut self, bytes: &[u8], from: usize, max: usize, ends: &mut Vec<usize>) {
-        let found = memchr::memchr_iter(b'\n', &bytes[from..]).take(max);
-        ends.extend(found.map(|at| from + at + 1));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +125,7 @@ mod tests {
     fn all(bytes: &[u8], max: usize) -> Vec<(u64, Vec<u8>)> {
         let mut blocks = Blocks::new(
             Box::new(io::Cursor::new(bytes.to_vec())),
-            Box::new(Lines),
+            Framing::lines(),
             100,
         );
         let mut all = Vec::new();
@@ -197,7 +177,7 @@ mod tests {
                 }
             })
             .collect();
-        let mut blocks = Blocks::new(Box::new(io::Cursor::new(bytes)), Box::new(Lines), 0);
+        let mut blocks = Blocks::new(Box::new(io::Cursor::new(bytes)), Framing::lines(), 0);
         let (first, _) = blocks.records(usize::MAX).unwrap();
         let before = first.get(0).to_vec();
         blocks.records(usize::MAX).unwrap();

@@ -6,14 +6,15 @@ use super::blocks::Blocks;
 use super::input::{self, Compression};
 use super::location::{Entry, Location};
 use super::place::{self, Slot};
-use crate::codec::MakeDecoder;
 use crate::{clock, columns};
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use millstream_dataflow::format::{Decoded, Decoder, Records};
 use millstream_dataflow::source::{BadRecord, Offset, Partition, Polled, Reader, Source, State};
 use millstream_dataflow::{Changes, Result};
+use millstream_formats::{DecodingFormat, Input};
 use std::fmt;
+use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,11 +26,9 @@ const CHUNK: usize = 8192;
 pub(super) struct LineFiles {
     pub(super) location: Location,
     pub(super) compression: Option<Compression>,
-    pub(super) format: String,
     pub(super) listing: Listing,
-    pub(super) decoder: Arc<dyn MakeDecoder>,
+    pub(super) format: Arc<dyn DecodingFormat>,
     pub(super) row: Arc<Row>,
-    pub(super) changes: Changes,
 }
 
 /// How a row is put together.
@@ -91,10 +90,10 @@ impl Listing {
         list: impl FnOnce() -> Result<Vec<Partition>>,
     ) -> Result<Vec<Partition>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(monitor), Some((at, partitions))) = (self.monitor, &*last) {
-            if at.elapsed() < monitor {
-                return Ok(partitions.clone());
-            }
+        if let (Some(monitor), Some((at, partitions))) = (self.monitor, &*last)
+            && at.elapsed() < monitor
+        {
+            return Ok(partitions.clone());
         }
         let partitions = list()?;
         *last = Some((clock::now(), partitions.clone()));
@@ -123,13 +122,45 @@ impl LineFiles {
     }
 }
 
+impl LineFiles {
+    /// The records of a file from a position on.
+    fn blocks(&self, file: &Entry, end: Option<u64>, from: u64) -> Result<Blocks> {
+        let mut bytes = input::open(&self.location, file, self.compression(&file.name), from)?;
+        if let Some(end) = end {
+            bytes = Box::new(bytes.take(end - from.min(end)));
+        }
+        Ok(Blocks::new(bytes, self.format.framing(), from))
+    }
+
+    /// The same where the first record of a file is its header, which is read wherever reading goes on.
+    fn open_with_header(
+        &self,
+        file: &Entry,
+        end: Option<u64>,
+        from: u64,
+    ) -> Result<(Blocks, Box<dyn Decoder>)> {
+        let failed = |error: io::Error| input::read_error(&file.name, &error);
+        let mut blocks = self.blocks(file, end, 0)?;
+        let (records, _) = blocks.records(1).map_err(failed)?;
+        let header = (!records.is_empty()).then(|| records.get(0));
+        let decoder = self
+            .format
+            .open(&Input::File { header })
+            .map_err(|error| error.context(format_args!("file '{}'", file.name)))?;
+        if from > blocks.position() {
+            blocks = self.blocks(file, end, from)?;
+        }
+        Ok((blocks, decoder))
+    }
+}
+
 impl Source for LineFiles {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.row.schema)
     }
 
     fn changes(&self) -> Changes {
-        self.changes.clone()
+        self.format.changes()
     }
 
     fn bounded(&self) -> bool {
@@ -152,14 +183,16 @@ impl Source for LineFiles {
         if compression == Compression::Plain && file.size < needed {
             return Err(input::truncated(&file.name, needed, file.size));
         }
-        let mut bytes = input::open(&self.location, &file, compression, from)?;
-        if let Some(end) = end {
-            bytes = Box::new(std::io::Read::take(bytes, end - from.min(end)));
-        }
+        let (blocks, decoder) = if self.format.framing().header {
+            self.open_with_header(&file, end, from)?
+        } else {
+            let input = Input::File { header: None };
+            (self.blocks(&file, end, from)?, self.format.open(&input)?)
+        };
         Ok(Box::new(LineReader {
             constants: self.row.constants(&file)?,
-            blocks: Blocks::new(bytes, self.decoder.framer(from == 0), from),
-            decoder: self.decoder.make()?,
+            blocks,
+            decoder,
             row: Arc::clone(&self.row),
             name: file.name,
             end,

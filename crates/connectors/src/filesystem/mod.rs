@@ -19,15 +19,16 @@ mod blocks;
 mod input;
 mod lines;
 mod location;
+mod parquet_files;
 mod place;
 
-use crate::codec::{self, MakeDecoder};
-use crate::{Capabilities, Connector, Metadata, Reads, cannot_write, columns};
-use arrow::datatypes::{DataType, TimeUnit};
+use crate::{Capabilities, Connector, Reads, cannot_write, columns};
 use input::Compression;
+use lines::{LineFiles, Listing, Row};
 use location::Location;
 use millstream_dataflow::source::Source;
-use millstream_dataflow::{Changes, Column, Options, Place, Result, Table};
+use millstream_dataflow::{Column, Options, Result, Table};
+use parquet_files::ParquetFiles;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(crate) const CONNECTOR: Connector = Connector {
     source,
     sink: |table, _| Err(cannot_write(table)),
 };
+
+const PARQUET: &str = "parquet";
 
 /// The options of both directions.
 struct Settings {
@@ -51,6 +54,7 @@ impl Settings {
     fn new(options: &mut Options) -> Result<Self> {
         let path = options.required("path")?;
         let store = options.prefixed("s3.");
+        let _: Option<u32> = options.parse("scan.parallelism")?;
         Ok(Self {
             location: Location::new(&path, &store)?,
             format: options.required("format")?,
@@ -62,3 +66,50 @@ impl Settings {
         })
     }
 }
+
+fn check(table: &Table, options: Options) -> Result<Capabilities> {
+    let wanted: Vec<Column> = columns::physical(table);
+    let source = source(table, options, &wanted)?;
+    Ok(Capabilities {
+        source: Some(Reads {
+            changes: source.changes(),
+            bounded: source.bounded(),
+        }),
+        sink: None,
+        metadata: place::metadata(),
+    })
+}
+
+fn source(table: &Table, mut options: Options, wanted: &[Column]) -> Result<Arc<dyn Source>> {
+    let settings = Settings::new(&mut options)?;
+    let (slots, decoded) = place::slots(table, wanted);
+    let listing = Listing::new(&settings);
+    let row = Arc::new(Row {
+        slots,
+        schema: columns::schema(wanted),
+        null_directory: settings.null_directory,
+    });
+    if settings.format == PARQUET {
+        let missing = options.word("parquet.missing-columns", &["error", "null"])?;
+        options.finish()?;
+        return Ok(Arc::new(ParquetFiles {
+            location: settings.location,
+            listing,
+            row,
+            wanted: decoded.into(),
+            missing_is_null: missing == "null",
+        }));
+    }
+    let format = millstream_formats::decoder(&settings.format, &mut options, table, &decoded)?;
+    options.finish()?;
+    Ok(Arc::new(LineFiles {
+        location: settings.location,
+        compression: settings.compression,
+        listing,
+        format,
+        row,
+    }))
+}
+
+#[cfg(test)]
+mod tests;
