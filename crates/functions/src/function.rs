@@ -449,6 +449,11 @@ pub(crate) struct Arg<A> {
 }
 
 impl<A> Arg<A> {
+    /// An array of one row that every row reads.
+    pub(crate) fn literal(array: A) -> Self {
+        Self { array, step: 0 }
+    }
+
     /// Where the row's value stands in the array.
     #[inline]
     pub(crate) fn at(&self, row: usize) -> usize {

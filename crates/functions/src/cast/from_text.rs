@@ -155,13 +155,18 @@ pub(crate) fn time(text: &str) -> Option<i64> {
     Some((hour * 3600 + minute * 60 + second) * 1_000_000_000 + nanos(fraction)?)
 }
 
-/// A date, or a date, a space and a time.
+/// A date, or a date, a space and a time with its seconds.
 pub(crate) fn timestamp(text: &str) -> Option<Moment> {
-    let text = text.trim();
     let (day, clock) = text.split_once(' ').map_or((text, None), |(day, clock)| (day, Some(clock)));
-    let midnight = date(day).filter(|_| day.contains('-'))?.checked_mul(DAY_MS)?;
-    let moment = Moment::from_nanos(clock.map_or(Some(0), time)?);
-    Some(Moment { ms: midnight + moment.ms, nanos: moment.nanos })
+    let whole_day = day.split('-').count() == 3 && !day.starts_with([' ', '-']);
+    let midnight = date(day).filter(|_| whole_day)?.checked_mul(DAY_MS)?;
+    let nanos = match clock {
+        Some(clock) if clock.split(':').count() != 3 => return None,
+        Some(clock) => time(clock)?,
+        None => 0,
+    };
+    let of_day = Moment::from_nanos(nanos);
+    Some(Moment { ms: midnight + of_day.ms, nanos: of_day.nanos })
 }
 
 fn digits(text: &str, most: usize) -> Option<i64> {

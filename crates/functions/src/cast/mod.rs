@@ -21,6 +21,7 @@ use crate::function::Options;
 use crate::types::{canonical, is_binary, is_text, sql_name};
 use crate::zone::Zone;
 
+pub(crate) use number::shortest_decimal;
 pub use to_text::FRACTION_KEY;
 
 /// The length of a text type.
