@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 
 use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, GenericDialect};
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Span as TokenSpan, Token};
 
@@ -171,6 +172,24 @@ impl Dialect for Flink {
 
     fn supports_boolean_literals(&self) -> bool {
         true
+    }
+
+    /// Where one of these starts a wrong expression, it is not tried as a name: the error would be about something else.
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        matches!(
+            keyword,
+            Keyword::CASE
+                | Keyword::CAST
+                | Keyword::EXISTS
+                | Keyword::EXTRACT
+                | Keyword::INTERVAL
+                | Keyword::NOT
+                | Keyword::OVERLAY
+                | Keyword::STRUCT
+                | Keyword::SUBSTRING
+                | Keyword::TRIM
+                | Keyword::TRY_CAST
+        )
     }
 
     fn identifier_quote_style(&self, _identifier: &str) -> Option<char> {

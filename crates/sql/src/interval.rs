@@ -171,7 +171,7 @@ pub(crate) fn literal(flink: &Flink, parser: &mut Parser<'_>) -> Result<Expr> {
     };
     if !matches!(
         parser.peek_nth_token_ref(1).token,
-        Token::SingleQuotedString(_) | Token::Number(..)
+        Token::SingleQuotedString(_)
     ) {
         return not_a_literal(flink, parser, start.span);
     }

@@ -50,6 +50,7 @@
 mod cursor;
 mod diagnostic;
 mod dialect;
+mod display;
 mod expr;
 mod hint;
 mod interval;

@@ -43,6 +43,13 @@ impl Span {
     }
 }
 
+impl Span {
+    /// The span of a token, or of a node of sqlparser's AST, in the text that was parsed. An empty span is the text's end.
+    pub fn of(text: &str, span: TokenSpan) -> Self {
+        Lines::new(text).span(span)
+    }
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}", self.start.line, self.start.column)

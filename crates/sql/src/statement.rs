@@ -126,7 +126,7 @@ pub enum ColumnKind {
     /// A field of the connector's rows.
     Physical(Spanned<FieldType>),
     /// `name AS expression`
-    Computed(Parsed<Expr>),
+    Computed(Box<Parsed<Expr>>),
     /// `name type METADATA [FROM 'key'] [VIRTUAL]`
     Metadata {
         /// Type.

@@ -36,7 +36,7 @@ pub enum TableArg {
     /// DESCRIPTOR(a, b)
     Descriptor(Vec<Ident>),
     /// Any other expression.
-    Expr(Expr),
+    Expr(Box<Expr>),
 }
 
 /// A table given to a table function.
@@ -202,7 +202,7 @@ fn value(expr: &Expr) -> TableArg {
         });
     }
     let Expr::Function(function) = expr else {
-        return TableArg::Expr(expr.clone());
+        return TableArg::Expr(Box::new(expr.clone()));
     };
     let name = function
         .name
@@ -215,7 +215,7 @@ fn value(expr: &Expr) -> TableArg {
         Some("DESCRIPTOR") => descriptor(function).map(TableArg::Descriptor),
         _ => None,
     };
-    found.unwrap_or_else(|| TableArg::Expr(expr.clone()))
+    found.unwrap_or_else(|| TableArg::Expr(Box::new(expr.clone())))
 }
 
 fn table_input(function: &Function) -> Option<TableInput> {

@@ -206,7 +206,6 @@ impl TypeParser<'_, '_> {
         let hint = known
             .or_else(|| nearest(&upper, NAMES.iter().copied()))
             .map(|found| format!("did you mean {found}?"));
-        let hint = hint.or_else(|| Some(format!("the types are {}", NAMES.join(", "))));
         self.flink
             .fault(span, format!("unknown type `{name}`"), hint)
     }

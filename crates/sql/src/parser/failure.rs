@@ -1,5 +1,6 @@
 //! Turns sqlparser's errors into diagnostics: where, in the user's words, and with a guess at what was meant.
 
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan};
 
@@ -98,7 +99,7 @@ fn located(error: &ParserError, here: TokenSpan, tokens: &[TokenWithSpan], flink
     let at_end = message.ends_with("found: EOF");
     let span = match location {
         _ if at_end => flink.place(TokenSpan::empty()),
-        None => here,
+        None => found_before(message, here, tokens).unwrap_or(here),
         Some(start) => tokens
             .iter()
             .find(|token| token.span.start == start)
@@ -109,6 +110,18 @@ fn located(error: &ParserError, here: TokenSpan, tokens: &[TokenWithSpan], flink
         message: sentence(message),
         hint: None,
     }
+}
+
+/// The token that a message without a place says it found: the last such one up to where the parser stopped.
+fn found_before(message: &str, here: TokenSpan, tokens: &[TokenWithSpan]) -> Option<TokenSpan> {
+    let (_, found) = message.rsplit_once("found: ")?;
+    let read = tokens
+        .iter()
+        .rev()
+        .filter(|token| token.span.start <= here.start);
+    read.take(3)
+        .find(|token| token.token.to_string() == found)
+        .map(|token| token.span)
 }
 
 fn parse_location(text: &str) -> Option<Location> {
@@ -122,13 +135,20 @@ fn parse_location(text: &str) -> Option<Location> {
 /// sqlparser's message as a sentence of ours: `Expected: x, found: y` is `expected x, found `y``.
 pub(super) fn sentence(message: &str) -> String {
     let message = message.trim().trim_end_matches('.');
-    if let Some(rest) = message.strip_prefix("Expected: ")
-        && let Some((wanted, found)) = rest.split_once(", found: ")
-    {
-        let found = if found == "EOF" {
-            "the end of the statement".to_string()
+    if let Some((wanted, found)) = message.split_once(", found: ") {
+        let wanted = wanted
+            .trim_start_matches("Expected")
+            .trim_start_matches(':')
+            .trim();
+        let symbol = !wanted.is_empty() && wanted.chars().all(|c| c.is_ascii_punctuation());
+        let wanted = if symbol {
+            format!("`{wanted}`")
         } else {
-            format!("`{found}`")
+            wanted.to_string()
+        };
+        let found = match found {
+            "EOF" => "the end of the statement".to_string(),
+            found => format!("`{found}`"),
         };
         return format!("expected {wanted}, found {found}");
     }
@@ -211,60 +231,66 @@ fn with_guess(mut fault: Fault, tokens: &[TokenWithSpan]) -> Fault {
     }
     let at = tokens
         .iter()
-        .position(|token| token.span.start >= fault.span.start)
-        .unwrap_or(tokens.len());
+        .position(|token| token.span.start >= fault.span.start);
+    let at = at.unwrap_or(tokens.len());
     let before = [at.checked_sub(1), at.checked_sub(2)].into_iter().flatten();
-    for idx in before.chain([at]) {
-        let Some(TokenWithSpan {
-            token: Token::Word(word),
-            ..
-        }) = tokens.get(idx)
-        else {
-            continue;
-        };
-        if word.quote_style.is_some() || word.value.len() < 3 {
-            continue;
-        }
-        let upper = word.value.to_ascii_uppercase();
-        if CLAUSES.contains(&upper.as_str()) {
-            continue;
-        }
-        if let Some(found) = nearest(&upper, CLAUSES.iter().copied()) {
-            fault.hint = Some(format!("did you mean {found} instead of `{}`?", word.value));
-            return fault;
-        }
-    }
-    fault.hint = reserved_word(tokens.get(at));
+    let misspelt = before
+        .chain([at])
+        .filter_map(|idx| unknown_word(tokens.get(idx)?))
+        .find_map(|word| {
+            let meant = nearest(&word.to_ascii_uppercase(), CLAUSES.iter().copied())?;
+            Some(format!("did you mean {meant} instead of `{word}`?"))
+        });
+    fault.hint = misspelt.or_else(|| misused_word(tokens, at));
     fault
 }
 
-/// A keyword where a name was expected.
-fn reserved_word(token: Option<&TokenWithSpan>) -> Option<String> {
-    const NAMES: &[&str] = &[
-        "ORDER",
-        "GROUP",
-        "TABLE",
-        "USER",
-        "END",
-        "LIMIT",
-        "OFFSET",
-        "INTERVAL",
-        "LEFT",
-        "RIGHT",
-        "WINDOW",
-        "PARTITION",
-    ];
-    let Token::Word(word) = &token?.token else {
+/// A word that is no keyword, and long enough to be one that is misspelt.
+fn unknown_word(token: &TokenWithSpan) -> Option<&str> {
+    let Token::Word(word) = &token.token else {
         return None;
     };
-    let reserved = word.quote_style.is_none()
-        && NAMES
+    let unknown = word.quote_style.is_none()
+        && word.keyword == Keyword::NoKeyword
+        && word.value.len() >= 3
+        && !CLAUSES
             .iter()
-            .any(|name| word.value.eq_ignore_ascii_case(name));
-    reserved.then(|| {
+            .any(|clause| word.value.eq_ignore_ascii_case(clause));
+    unknown.then_some(&word.value)
+}
+
+/// A comma before the end of a list, a GROUP without BY, or a keyword that serves as a name.
+fn misused_word(tokens: &[TokenWithSpan], at: usize) -> Option<String> {
+    const BY: &[&str] = &["GROUP", "ORDER", "PARTITION"];
+    const NAMES: &[&str] = &[
+        "TABLE", "USER", "END", "LIMIT", "OFFSET", "LEFT", "RIGHT", "WINDOW", "VALUES",
+    ];
+    let after_comma = at
+        .checked_sub(1)
+        .is_some_and(|idx| tokens[idx].token == Token::Comma);
+    let Some(TokenWithSpan {
+        token: Token::Word(word),
+        ..
+    }) = tokens.get(at)
+    else {
+        return None;
+    };
+    let is = |names: &[&str]| {
+        word.quote_style.is_none()
+            && names
+                .iter()
+                .any(|name| word.value.eq_ignore_ascii_case(name))
+    };
+    if after_comma && is(&["FROM", "WHERE", "GROUP", "ORDER"]) {
+        return Some("leave out the comma".to_string());
+    }
+    if is(BY) {
+        return Some(format!("write {} BY", word.value.to_ascii_uppercase()));
+    }
+    is(NAMES).then(|| {
         format!(
             "if {} is a name here, put it in back quotes",
-            describe(&Token::Word(word.clone()))
+            describe(&tokens[at].token)
         )
     })
 }

@@ -17,7 +17,7 @@ use sqlparser::tokenizer::{Span as TokenSpan, Token, TokenWithSpan, Tokenizer};
 
 use crate::cursor::{self, Result, at_words, eat};
 use crate::diagnostic::{Diagnostic, SyntaxError};
-use crate::dialect::{Fault, Flink};
+use crate::dialect::{Fault, Flink, describe};
 use crate::hint::{self, TableHints};
 use crate::limits::{self, Limits};
 use crate::name::Name;
@@ -58,6 +58,7 @@ pub fn parse_script(text: &str, limits: &Limits) -> std::result::Result<Script, 
             .with_hint("split it into several files")
             .into());
     }
+    reserve_stack();
     let lines = Lines::new(text);
     let diagnose = |fault: Fault| SyntaxError::from(diagnostic(fault, &lines));
     let mut hints = TableHints::new();
@@ -124,6 +125,7 @@ fn parse_whole<T>(
     text: &str,
     read: impl FnOnce(&mut StatementParser<'_>) -> Result<T>,
 ) -> std::result::Result<T, SyntaxError> {
+    reserve_stack();
     let limits = Limits::default();
     let lines = Lines::new(text);
     let diagnose = |fault: Fault| SyntaxError::from(diagnostic(fault, &lines));
@@ -136,6 +138,17 @@ fn parse_whole<T>(
         hints,
     };
     source.whole(tokens, read).map(|found| found.node)
+}
+
+/// sqlparser asks for more stack when less than this is left, but not in each of its functions; in builds without optimization the
+/// 128 KiB that it keeps by default do not reach from one such place to the next.
+fn reserve_stack() {
+    const LEFT_BYTES_MIN: usize = 512 << 10;
+    const GROWTH_BYTES: usize = 8 << 20;
+    if recursive::get_minimum_stack_size() < LEFT_BYTES_MIN {
+        recursive::set_stack_allocation_size(GROWTH_BYTES);
+        recursive::set_minimum_stack_size(LEFT_BYTES_MIN);
+    }
 }
 
 fn tokens(text: &str) -> std::result::Result<Vec<TokenWithSpan>, Fault> {
@@ -367,9 +380,9 @@ impl StatementParser<'_> {
         }
         loop {
             let start = self.here();
-            let key = self.text("an option's key in single quotes")?;
+            let key = self.option_text("an option's key in single quotes")?;
             cursor::expect_token(self.flink, &mut self.parser, &Token::Eq)?;
-            let value = self.text("the option's value in single quotes")?;
+            let value = self.option_text("the option's value in single quotes")?;
             if properties
                 .iter()
                 .any(|property| property.key.node == key.node)
@@ -389,6 +402,24 @@ impl StatementParser<'_> {
             return Err(self.flink.expected("`,` or `)`", &self.parser));
         }
         Ok(properties)
+    }
+
+    fn option_text(&mut self, what: &str) -> Result<Spanned<String>> {
+        if matches!(
+            self.parser.peek_token_ref().token,
+            Token::Word(_) | Token::Number(..)
+        ) {
+            let message = format!(
+                "expected {what}, found {}",
+                describe(&self.parser.peek_token_ref().token)
+            );
+            return Err(self.flink.fault(
+                self.here(),
+                message,
+                Some("write 'key' = 'value'".into()),
+            ));
+        }
+        self.text(what)
     }
 
     fn with(&mut self) -> Result<Vec<Property>> {

@@ -177,6 +177,12 @@ impl StatementParser<'_> {
                     name: self.name("a name")?,
                 })
             }
+            "BEGIN" => {
+                self.expect(&["STATEMENT", "SET"])?;
+                Err(self
+                    .flink
+                    .fault(start, "a statement set cannot stand here", None))
+            }
             "END" => Err(self.flink.fault(
                 start,
                 "END without a statement set",
@@ -318,7 +324,17 @@ impl StatementParser<'_> {
             return Ok(Statement::ShowSettings);
         }
         let key = self.setting("the setting's key")?;
-        cursor::expect_token(self.flink, &mut self.parser, &Token::Eq)?;
+        if !self.parser.consume_token(&Token::Eq) {
+            let message = format!(
+                "expected `=`, found {}",
+                describe(&self.parser.peek_token_ref().token)
+            );
+            return Err(self.flink.fault(
+                self.here(),
+                message,
+                Some("write SET 'key' = 'value'".into()),
+            ));
+        }
         let value = self.setting("the setting's value")?;
         Ok(Statement::Set(Property { key, value }))
     }
@@ -385,6 +401,9 @@ impl StatementParser<'_> {
     fn explain(&mut self) -> Result<Statement> {
         let details = self.details()?;
         let start = self.here();
+        if self.at(&["EXPLAIN"]) {
+            return Err(self.flink.fault(start, "EXPLAIN cannot be explained", None));
+        }
         let statement = self.statement()?;
         let explained = matches!(
             statement,
@@ -416,11 +435,11 @@ impl StatementParser<'_> {
             "JOBS",
         ];
         let kind = match self.one_of(&words)? {
-            "TABLES" => ShowKind::Tables(self.from_database()?),
-            "VIEWS" => ShowKind::Views(self.from_database()?),
+            "TABLES" => ShowKind::Tables(self.in_database()?),
+            "VIEWS" => ShowKind::Views(self.in_database()?),
             "MATERIALIZED" => {
                 self.expect(&["VIEWS"])?;
-                ShowKind::MaterializedViews(self.from_database()?)
+                ShowKind::MaterializedViews(self.in_database()?)
             }
             "CREATE" => match self.one_of(&["TABLE", "VIEW", "MATERIALIZED"])? {
                 "TABLE" => ShowKind::CreateTable(self.name("a table's name")?),
@@ -453,7 +472,7 @@ impl StatementParser<'_> {
         }))
     }
 
-    fn from_database(&mut self) -> Result<Option<crate::name::Name>> {
+    fn in_database(&mut self) -> Result<Option<crate::name::Name>> {
         if self.eat(&["FROM"]) || self.eat(&["IN"]) {
             self.name("a database's name").map(Some)
         } else {

@@ -4,6 +4,7 @@ use sqlparser::tokenizer::{Span as TokenSpan, Token};
 
 use super::StatementParser;
 use crate::cursor::Result;
+use crate::name::Name;
 use crate::span::Spanned;
 use crate::statement::{
     Column, ColumnKind, CreateTable, Like, LikeFeature, LikeMerge, LikeRule, PrimaryKey, Statement,
@@ -12,14 +13,20 @@ use crate::statement::{
 use crate::type_parser;
 use crate::types::FieldType;
 
+/// A column's name without a type.
+struct Bare {
+    node: String,
+    span: TokenSpan,
+}
+
 /// What the parentheses of CREATE TABLE hold.
 #[derive(Default)]
 struct Elements {
     columns: Vec<Column>,
     watermark: Option<Watermark>,
     primary_key: Option<PrimaryKey>,
-    /// Names without types: the columns of CREATE TABLE AS.
-    bare: Vec<Spanned<String>>,
+    /// The first name without a type.
+    bare: Option<Bare>,
 }
 
 impl StatementParser<'_> {
@@ -56,38 +63,13 @@ impl StatementParser<'_> {
         } else {
             None
         };
-        if like.is_some() && query.is_some() {
-            return Err(self.flink.fault(
-                here,
-                "LIKE and AS cannot stand in one CREATE TABLE",
-                None,
-            ));
-        }
-        if let Some(bare) = elements.bare.first() {
-            let message = if query.is_some() {
-                "a list of columns without types is not supported in CREATE TABLE AS".to_string()
-            } else {
-                format!("the column `{}` has no type", bare.node)
-            };
-            return Err(self.flink.fault(
-                here,
-                message,
-                Some("name the columns in the query".to_string()),
-            ));
-        }
+        self.check_table(here, &name, &elements, like.is_some(), query.is_some())?;
         let Elements {
             columns,
             watermark,
             primary_key,
             ..
         } = elements;
-        if columns.is_empty() && like.is_none() && query.is_none() {
-            return Err(self.flink.fault(
-                here,
-                "the table has no columns",
-                Some(format!("write CREATE TABLE {name} (id BIGINT, ...)")),
-            ));
-        }
         Ok(Statement::CreateTable(Box::new(CreateTable {
             temporary,
             if_not_exists,
@@ -101,6 +83,40 @@ impl StatementParser<'_> {
             like,
             query,
         })))
+    }
+
+    /// What CREATE TABLE must not be, once all of it is read.
+    fn check_table(
+        &self,
+        here: TokenSpan,
+        name: &Name,
+        elements: &Elements,
+        like: bool,
+        query: bool,
+    ) -> Result<()> {
+        if like && query {
+            let message = "LIKE and AS cannot stand in one CREATE TABLE";
+            return Err(self.flink.fault(here, message, None));
+        }
+        match &elements.bare {
+            Some(bare) if query => {
+                let message = "columns without types are not supported in CREATE TABLE AS";
+                let hint = "name the columns in the query".to_string();
+                Err(self.flink.fault(bare.span, message, Some(hint)))
+            }
+            Some(bare) => {
+                let message = format!("the column `{}` has no type", bare.node);
+                let hint = format!("write `{}` STRING, or another type", bare.node);
+                Err(self.flink.fault(bare.span, message, Some(hint)))
+            }
+            None if elements.columns.is_empty() && !like && !query => {
+                let hint = format!("write CREATE TABLE {name} (id BIGINT, ...)");
+                Err(self
+                    .flink
+                    .fault(here, "the table has no columns", Some(hint)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Everything up to the closing parenthesis.
@@ -211,11 +227,14 @@ impl StatementParser<'_> {
             ));
         }
         if self.at_token(&Token::Comma) || self.at_token(&Token::RParen) {
-            elements.bare.push(name);
+            elements.bare.get_or_insert(Bare {
+                node: name.node,
+                span: start,
+            });
             return Ok(());
         }
         if self.eat(&["AS"]) {
-            let kind = ColumnKind::Computed(self.expression()?);
+            let kind = ColumnKind::Computed(Box::new(self.expression()?));
             let comment = self.comment()?;
             elements.columns.push(Column {
                 name,
