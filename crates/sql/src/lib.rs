@@ -2,7 +2,8 @@
 //!
 //! [`parse`] gives each statement with its span; a [`SyntaxError`] renders itself with the source line underlined. Statements are
 //! values of this crate ([`Statement`]). Queries and expressions are sqlparser's AST, so that DataFusion's `SqlToRel` can bind them,
-//! next to the text they were written in ([`Parsed`]). Locations in the AST are those of the whole text.
+//! next to the text they were written in ([`Parsed`]). Locations in the AST are those of the whole text ([`Span::of`] converts them).
+//! Names keep their case, quoted or not, as Flink's do: whoever binds the AST must not fold them.
 //!
 //! # What the AST carries for what sqlparser has no place for
 //!

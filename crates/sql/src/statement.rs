@@ -58,20 +58,20 @@ pub enum Statement {
     ShowSettings,
     /// SET key = value
     Set(Property),
-    /// RESET [key]
+    /// `RESET [key]`
     Reset(Option<Spanned<String>>),
     /// EXPLAIN
     Explain(Explain),
     /// SHOW
     Show(Show),
-    /// DESCRIBE [EXTENDED] name
+    /// `DESCRIBE [EXTENDED] name`
     Describe {
         /// EXTENDED was asked for.
         extended: bool,
         /// The table or view.
         name: Name,
     },
-    /// USE [CATALOG] name
+    /// `USE [CATALOG] name`
     Use {
         /// A catalog, not a database.
         catalog: bool,
@@ -82,7 +82,7 @@ pub enum Statement {
     Query(Parsed<Box<Query>>),
 }
 
-/// CREATE [TEMPORARY] TABLE
+/// `CREATE [TEMPORARY] TABLE`
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateTable {
     /// TEMPORARY
@@ -199,7 +199,7 @@ pub enum LikeFeature {
     Watermarks,
 }
 
-/// CREATE [OR REPLACE] [TEMPORARY] VIEW
+/// `CREATE [OR REPLACE] [TEMPORARY] VIEW`
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateView {
     /// OR REPLACE
@@ -371,7 +371,7 @@ pub enum ExplainDetail {
 pub struct Show {
     /// What to list.
     pub kind: ShowKind,
-    /// [NOT] LIKE 'pattern'
+    /// `[NOT] LIKE 'pattern'`
     pub like: Option<ShowLike>,
 }
 
@@ -403,7 +403,7 @@ pub enum ShowKind {
     CreateMaterializedView(Name),
     /// COLUMNS FROM name
     Columns(Name),
-    /// [USER] FUNCTIONS
+    /// `[USER] FUNCTIONS`
     Functions,
     /// CATALOGS
     Catalogs,

@@ -78,13 +78,13 @@ pub enum Type {
         /// Fraction digits of the second, 0 to 9.
         fraction: u8,
     },
-    /// ARRAY<element>
+    /// `ARRAY<element>`
     Array(Box<FieldType>),
-    /// MULTISET<element>
+    /// `MULTISET<element>`
     Multiset(Box<FieldType>),
-    /// MAP<key, value>
+    /// `MAP<key, value>`
     Map(Box<FieldType>, Box<FieldType>),
-    /// ROW<name type, ...>
+    /// `ROW<name type, ...>`
     Row(Vec<RowField>),
 }
 

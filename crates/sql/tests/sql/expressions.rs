@@ -678,3 +678,24 @@ fn queries() {
               SELECT TUMBLE_START(ts, INTERVAL '1' DAY) FROM t GROUP BY TUMBLE(ts, INTERVAL '1' DAY)"#]],
     );
 }
+
+#[test]
+fn words_of_sql_as_names() {
+    check_queries(
+        &[
+            "SELECT value, timestamp, date, day, time, name, type, key, `order`, position FROM t",
+            "SELECT status AS state, t.date, count(*) AS count FROM t GROUP BY status, t.date",
+            "SELECT * FROM user AS u, \"Big Table\" b",
+            "SELECT CamelCase FROM MyTable AS T WHERE T.Id = $1 AND b = ?",
+        ],
+        &expect![[r#"
+            SELECT value, timestamp, date, day, time, name, type, key, `order`, position FROM t
+              SELECT value, timestamp, date, day, time, name, type, key, `order`, position FROM t
+            SELECT status AS state, t.date, count(*) AS count FROM t GROUP BY status, t.date
+              SELECT status AS state, t.date, count(*) AS count FROM t GROUP BY status, t.date
+            SELECT * FROM user AS u, "Big Table" b
+              SELECT * FROM user AS u, "Big Table" b
+            SELECT CamelCase FROM MyTable AS T WHERE T.Id = $1 AND b = ?
+              SELECT CamelCase FROM MyTable AS T WHERE T.Id = $1 AND b = ?"#]],
+    );
+}
