@@ -2,10 +2,12 @@
 pub mod arithmetic;
 pub mod cast;
 mod civil;
+mod conditional;
 mod decimal;
 mod error;
 mod function;
 mod java;
+mod math;
 mod pattern_cache;
 mod string;
 mod temporal;
@@ -28,6 +30,15 @@ pub fn scalar_functions(options: &Options) -> Vec<Arc<ScalarUDF>> {
     let zone = options.time_zone.parse().unwrap_or(zone::Zone::UTC);
     let shared = Arc::new(options.clone());
     let lists = [
+        conditional::choose::functions(),
+        conditional::extreme::functions(),
+        conditional::nullif::functions(),
+        math::absolute::functions(),
+        math::bits::functions(),
+        math::double::functions(),
+        math::modulo::functions(),
+        math::round::functions(),
+        math::whole::functions(),
         string::affix::functions(),
         string::case::functions(),
         string::code::functions(),
