@@ -1,1 +1,3 @@
 //! millstream-operators
+
+pub mod aggregate;

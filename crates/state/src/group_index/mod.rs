@@ -250,6 +250,14 @@ impl GroupIndex {
         (!self.is_null(column, id)).then(|| self.words[at] as i64)
     }
 
+    /// The form of each key column.
+    pub fn forms(&self) -> Vec<Form> {
+        self.codecs
+            .iter()
+            .map(|codec| codec.form().clone())
+            .collect()
+    }
+
     /// Empty cells for each key column.
     pub fn key_cells(&self) -> Vec<Cells> {
         self.codecs.iter().map(Codec::cells).collect()

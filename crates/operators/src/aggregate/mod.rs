@@ -1,0 +1,33 @@
+//! Aggregation: functions over the rows of each group, with columnar hash state.
+//!
+//! ```text
+//! by_key (GROUP BY), ../window (a slice each)
+//!    groups        keys -> group ids; which rows pass which filter
+//!      plan        calls -> the accumulators that serve them
+//!      accumulator count | sum | extreme | bag | distinct ...: vectors by group id
+//!    saved         groups as a relation, for checkpoints
+//! ```
+
+mod accumulator;
+mod bag;
+mod by_key;
+mod count;
+mod distinct;
+mod extreme;
+mod function;
+mod groups;
+mod number;
+mod plan;
+mod saved;
+mod sum;
+
+pub use by_key::Aggregate;
+pub use function::Function;
+pub use plan::Call;
+
+pub(crate) use groups::Groups;
+pub(crate) use plan::{Plan, show};
+pub(crate) use saved::{SavedRows, fields};
+
+#[cfg(test)]
+mod tests;
