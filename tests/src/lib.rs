@@ -1,1 +1,1 @@
-//! tests
+//! Tests of the whole; each crate has its own beside its code.
