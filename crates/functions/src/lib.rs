@@ -7,6 +7,7 @@ mod decimal;
 mod error;
 mod function;
 mod java;
+pub mod json;
 mod math;
 mod pattern_cache;
 mod string;
@@ -33,6 +34,9 @@ pub fn scalar_functions(options: &Options) -> Vec<Arc<ScalarUDF>> {
         conditional::choose::functions(),
         conditional::extreme::functions(),
         conditional::nullif::functions(),
+        json::construct::functions(),
+        json::query::functions(),
+        json::quote::functions(),
         math::absolute::functions(),
         math::bits::functions(),
         math::double::functions(),
