@@ -2,6 +2,7 @@
 pub mod arithmetic;
 pub mod cast;
 mod civil;
+mod collection;
 mod conditional;
 mod decimal;
 mod error;
@@ -14,6 +15,7 @@ mod string;
 mod temporal;
 #[cfg(test)]
 mod testing;
+mod type_of;
 mod types;
 mod zone;
 
@@ -31,6 +33,14 @@ pub fn scalar_functions(options: &Options) -> Vec<Arc<ScalarUDF>> {
     let zone = options.time_zone.parse().unwrap_or(zone::Zone::UTC);
     let shared = Arc::new(options.clone());
     let lists = [
+        collection::access::functions(),
+        collection::construct::functions(),
+        collection::edit::functions(),
+        collection::join::functions(),
+        collection::map::functions(),
+        collection::order::functions(),
+        collection::search::functions(),
+        collection::set::functions(),
         conditional::choose::functions(),
         conditional::extreme::functions(),
         conditional::nullif::functions(),
@@ -68,6 +78,7 @@ pub fn scalar_functions(options: &Options) -> Vec<Arc<ScalarUDF>> {
         temporal::format::functions(),
         temporal::parse::functions(),
         temporal::round::functions(),
+        type_of::functions(),
     ];
     lists.into_iter().flatten().map(|f| Arc::new(f.with_options(&shared, zone).into())).collect()
 }
