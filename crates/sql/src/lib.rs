@@ -73,7 +73,9 @@ pub use interval::IntervalValue;
 pub use limits::Limits;
 pub use name::{Name, quoted, text_literal};
 pub use nearest::{did_you_mean, nearest};
-pub use parser::{Script, parse, parse_expression, parse_query, parse_script, parse_type};
+pub use parser::{
+    Script, check_limits, parse, parse_expression, parse_query, parse_script, parse_type,
+};
 pub use pattern::match_within;
 pub use span::{Position, Span, Spanned};
 pub use statement::*;

@@ -121,6 +121,40 @@ pub fn parse_query(text: &str) -> std::result::Result<Parsed<Box<Query>>, Syntax
     parse_whole(text, |parser| parser.query())
 }
 
+/// Checks a text of another dialect, before that dialect's parser recurses on it.
+///
+/// # Errors
+/// What is too long or too deep, and where.
+pub fn check_limits(
+    text: &str,
+    tokens: &[TokenWithSpan],
+    limits: &Limits,
+) -> std::result::Result<(), SyntaxError> {
+    let lines = Lines::new(text);
+    let refuse = |span, message, hint: &str| {
+        let hint = Some(hint.to_string());
+        let fault = Fault {
+            span,
+            message,
+            hint,
+        };
+        Err(SyntaxError::from(diagnostic(fault, &lines)))
+    };
+    if text.len() > limits.text_bytes_max {
+        let message = format!(
+            "the text has {} bytes, more than the limit of {}",
+            text.len(),
+            limits.text_bytes_max
+        );
+        return refuse(TokenSpan::empty(), message, "send it in parts");
+    }
+    if let Some(token) = tokens.get(limits.tokens_max) {
+        let message = format!("the text has more than {} tokens", limits.tokens_max);
+        return refuse(token.span, message, "send it in parts");
+    }
+    limits::check(tokens, limits).or_else(|excess| refuse(excess.span, excess.message, excess.hint))
+}
+
 fn parse_whole<T>(
     text: &str,
     read: impl FnOnce(&mut StatementParser<'_>) -> Result<T>,
