@@ -3,6 +3,7 @@
 #
 #   kafka.sh start DIR    gets the jars, formats DIR, starts the broker; prints its host:port when it answers
 #   kafka.sh stop DIR     ends the process that `start` began, by its id
+#   kafka.sh jars                gets the jars; prints them as a class path
 #   kafka.sh tool NAME ARGS...   runs a console tool, such as ConsoleConsumer or consumer.group.ConsumerGroupCommand
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -94,6 +95,7 @@ tool() {
 
 case "${1:-}" in
   start | stop) "$1" "${2:?which folder?}" ;;
+  jars) jars ;;
   tool) shift; tool "$@" ;;
-  *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

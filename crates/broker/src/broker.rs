@@ -89,12 +89,18 @@ impl Broker {
     /// # Errors
     /// As [`Broker::start`].
     pub fn start_blocking(config: Config) -> Result<Broker> {
-        let listen_error = |source| Error::Listen { address: config.listen, source };
+        let listen_error = |source| Error::Listen {
+            address: config.listen,
+            source,
+        };
         let listener = TcpListener::bind(config.listen).map_err(listen_error)?;
         listener.set_nonblocking(true).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let advertised = Advertised {
-            host: config.advertised_host.clone().unwrap_or_else(|| address.ip().to_string()),
+            host: config
+                .advertised_host
+                .clone()
+                .unwrap_or_else(|| address.ip().to_string()),
             port: i32::from(config.advertised_port.unwrap_or(address.port())),
         };
         let tick = config.tick;
@@ -117,7 +123,13 @@ impl Broker {
         let faults = shared.faults.clone();
         runtime.spawn(keep_time(Arc::clone(&shared), tick));
         runtime.spawn(accept(shared, listener));
-        Ok(Broker { address, advertised, faults, start_line, runtime: Some(runtime) })
+        Ok(Broker {
+            address,
+            advertised,
+            faults,
+            start_line,
+            runtime: Some(runtime),
+        })
     }
 
     /// Where it listens.
@@ -142,14 +154,20 @@ impl Broker {
 
     /// Stops: closes the connections, ends the threads, lets go of the folder.
     pub async fn shutdown(mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let stop = move || {
             runtime.shutdown_timeout(SHUTDOWN_WAIT);
             // The receiver may have been dropped with the future that awaited it.
             sender.send(()).ok();
         };
-        if std::thread::Builder::new().name("broker-stop".into()).spawn(stop).is_ok() {
+        if std::thread::Builder::new()
+            .name("broker-stop".into())
+            .spawn(stop)
+            .is_ok()
+        {
             drop(receiver.await);
         }
     }
@@ -166,17 +184,26 @@ impl Drop for Broker {
 fn open(config: Config, advertised: Advertised) -> Result<Shared> {
     let temporary = match &config.dir {
         Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("millstream-broker-").tempdir().at("create", &std::env::temp_dir())?),
+        None => Some(
+            tempfile::Builder::new()
+                .prefix("millstream-broker-")
+                .tempdir()
+                .at("create", &std::env::temp_dir())?,
+        ),
     };
     let dir = match (&config.dir, &temporary) {
         (Some(dir), _) => dir.clone(),
-        (None, temporary) => temporary.as_ref().map(|dir| dir.path().to_path_buf()).unwrap_or_default(),
+        (None, temporary) => temporary
+            .as_ref()
+            .map(|dir| dir.path().to_path_buf())
+            .unwrap_or_default(),
     };
     fs::create_dir_all(&dir).at("create", &dir)?;
     let lock = lock(&dir)?;
     let topics = Arc::new(Topics::open(&dir, config.topic_defaults)?);
     let offsets = Arc::new(Offsets::open(&dir.join("groups"))?);
-    let timeout_max_ms = i64::try_from(config.transaction_timeout_max.as_millis()).unwrap_or(i64::MAX);
+    let timeout_max_ms =
+        i64::try_from(config.transaction_timeout_max.as_millis()).unwrap_or(i64::MAX);
     let transactions = Transactions::open(
         &dir.join("transactions"),
         Arc::clone(&topics),
@@ -190,7 +217,9 @@ fn open(config: Config, advertised: Advertised) -> Result<Shared> {
         default_partitions: config.default_partitions.max(1),
         topics,
         offsets,
-        groups: Groups::new(i64::try_from(config.group_initial_delay.as_millis()).unwrap_or(i64::MAX)),
+        groups: Groups::new(
+            i64::try_from(config.group_initial_delay.as_millis()).unwrap_or(i64::MAX),
+        ),
         transactions,
         faults: Faults::default(),
         dir,

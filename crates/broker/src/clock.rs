@@ -6,9 +6,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970, as Kafka counts them.
-#[allow(clippy::disallowed_methods, reason = "a broker stamps and expires by real time; no step replays it")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a broker stamps and expires by real time; no step replays it"
+)]
 pub(crate) fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+        .map_or(0, |elapsed| {
+            i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+        })
 }

@@ -12,7 +12,10 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
 /// Reads what [`put_text`] wrote.
 pub(crate) fn take_text(at: &mut &[u8]) -> Result<String, TryGetError> {
     let length = at.try_get_u32()? as usize;
-    let text = at.get(..length).ok_or(TryGetError { requested: length, available: at.len() })?;
+    let text = at.get(..length).ok_or(TryGetError {
+        requested: length,
+        available: at.len(),
+    })?;
     let text = String::from_utf8_lossy(text).into_owned();
     at.advance(length);
     Ok(text)

@@ -69,7 +69,11 @@ pub(crate) struct Setting {
 }
 
 const fn setting(name: &'static str, kind: Kind, default: &'static str) -> Setting {
-    Setting { name, kind, default }
+    Setting {
+        name,
+        kind,
+        default,
+    }
 }
 
 /// The topic settings that are accepted. The broker acts on `cleanup.policy` (delete only), `max.message.bytes`,
@@ -123,9 +127,12 @@ impl TopicConfig {
         }
         let number = |name| -> i64 { value_of(name, own, defaults).parse().unwrap_or(-1) };
         Ok(TopicConfig {
-            deletes: value_of("cleanup.policy", own, defaults).split(',').any(|policy| policy.trim() == "delete"),
+            deletes: value_of("cleanup.policy", own, defaults)
+                .split(',')
+                .any(|policy| policy.trim() == "delete"),
             message_bytes_max: usize::try_from(number("max.message.bytes")).unwrap_or(usize::MAX),
-            stamps_append_time: value_of("message.timestamp.type", own, defaults) == "LogAppendTime",
+            stamps_append_time: value_of("message.timestamp.type", own, defaults)
+                == "LogAppendTime",
             retention_ms: Some(number("retention.ms")).filter(|keep| *keep >= 0),
             retention_bytes: u64::try_from(number("retention.bytes")).ok(),
             segment_bytes: u64::try_from(number("segment.bytes")).unwrap_or(u64::MAX),
@@ -139,13 +146,24 @@ pub(crate) fn value_of<'a>(
     own: &'a BTreeMap<String, String>,
     defaults: &'a BTreeMap<String, String>,
 ) -> &'a str {
-    let built_in = || SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default);
-    own.get(name).or_else(|| defaults.get(name)).map_or_else(built_in, String::as_str)
+    let built_in = || {
+        SETTINGS
+            .iter()
+            .find(|setting| setting.name == name)
+            .map_or("", |setting| setting.default)
+    };
+    own.get(name)
+        .or_else(|| defaults.get(name))
+        .map_or_else(built_in, String::as_str)
 }
 
 fn check(setting: &Setting, value: &str) -> Result<(), String> {
     let name = setting.name;
-    let invalid = |why: &str| Err(format!("Invalid value {value} for configuration {name}: {why}"));
+    let invalid = |why: &str| {
+        Err(format!(
+            "Invalid value {value} for configuration {name}: {why}"
+        ))
+    };
     let least = match name {
         "segment.bytes" => 14,
         "min.insync.replicas" => 1,
@@ -162,12 +180,18 @@ fn check(setting: &Setting, value: &str) -> Result<(), String> {
             Err(_) => invalid("Not a number"),
         },
         Kind::Double if value.parse::<f64>().is_err() => invalid("Not a number of type DOUBLE"),
-        Kind::Boolean if !matches!(value, "true" | "false") => invalid("Expected value to be either true or false"),
+        Kind::Boolean if !matches!(value, "true" | "false") => {
+            invalid("Expected value to be either true or false")
+        }
         Kind::Text | Kind::List | Kind::Boolean | Kind::Double => match name {
             "message.timestamp.type" if !matches!(value, "CreateTime" | "LogAppendTime") => {
                 invalid("String must be one of: CreateTime, LogAppendTime")
             }
-            "cleanup.policy" if !value.split(',').all(|policy| matches!(policy.trim(), "delete" | "compact")) => {
+            "cleanup.policy"
+                if !value
+                    .split(',')
+                    .all(|policy| matches!(policy.trim(), "delete" | "compact")) =>
+            {
                 invalid("String must be one of: compact, delete")
             }
             _ => Ok(()),
@@ -180,21 +204,31 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
     fn own_settings_go_before_the_brokers_and_kafkas() {
         let defaults = map(&[("retention.ms", "5"), ("segment.bytes", "1000")]);
-        let config = TopicConfig::read(&map(&[("retention.ms", "-1"), ("cleanup.policy", "compact")]), &defaults);
+        let config = TopicConfig::read(
+            &map(&[("retention.ms", "-1"), ("cleanup.policy", "compact")]),
+            &defaults,
+        );
         let config = config.unwrap();
-        assert_eq!((config.retention_ms, config.segment_bytes, config.deletes), (None, 1000, false));
+        assert_eq!(
+            (config.retention_ms, config.segment_bytes, config.deletes),
+            (None, 1000, false)
+        );
         assert_eq!(config.retention_bytes, None);
     }
 
     #[test]
     fn a_wrong_setting_is_explained() {
-        let error = |name, value| TopicConfig::read(&map(&[(name, value)]), &BTreeMap::new()).unwrap_err();
+        let error =
+            |name, value| TopicConfig::read(&map(&[(name, value)]), &BTreeMap::new()).unwrap_err();
         assert!(error("retention", "1").contains("Unknown topic config name: retention"));
         assert!(error("retention.ms", "soon").contains("Not a number"));
         assert!(error("segment.bytes", "3").contains("at least 14"));

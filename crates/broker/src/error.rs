@@ -58,6 +58,10 @@ pub(crate) trait At<T> {
 
 impl<T> At<T> for io::Result<T> {
     fn at(self, doing: &'static str, path: &std::path::Path) -> Result<T> {
-        self.map_err(|source| Error::File { doing, path: path.to_path_buf(), source })
+        self.map_err(|source| Error::File {
+            doing,
+            path: path.to_path_buf(),
+            source,
+        })
     }
 }

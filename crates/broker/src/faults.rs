@@ -65,7 +65,13 @@ pub struct Fault {
 impl Fault {
     /// A fault that strikes the next request to an API, once: `Fault::on(ApiKey::Produce, Action::Close)`.
     pub fn on(api: ApiKey, action: Action) -> Fault {
-        Fault { api, conditions: Vec::new(), skip: 0, times: 1, action }
+        Fault {
+            api,
+            conditions: Vec::new(),
+            skip: 0,
+            times: 1,
+            action,
+        }
     }
 
     /// Strikes the `nth` matching request first; 1 is the next one.
@@ -98,7 +104,10 @@ impl Fault {
     }
 
     /// Only requests that fulfil a condition.
-    pub fn matching(mut self, condition: impl Fn(&Seen<'_>) -> bool + Send + Sync + 'static) -> Fault {
+    pub fn matching(
+        mut self,
+        condition: impl Fn(&Seen<'_>) -> bool + Send + Sync + 'static,
+    ) -> Fault {
         self.conditions.push(Arc::new(condition));
         self
     }
@@ -146,7 +155,8 @@ impl Injected {
 
     /// Takes it out.
     pub fn remove(&self) {
-        self.faults.retain(|active| !Arc::ptr_eq(&active.hits, &self.hits));
+        self.faults
+            .retain(|active| !Arc::ptr_eq(&active.hits, &self.hits));
     }
 }
 
@@ -155,9 +165,16 @@ impl Faults {
     pub fn inject(&self, fault: Fault) -> Injected {
         let hits = Arc::new(AtomicU64::new(0));
         let mut active = self.active.lock();
-        active.push(Active { fault, seen: 0, hits: Arc::clone(&hits) });
+        active.push(Active {
+            fault,
+            seen: 0,
+            hits: Arc::clone(&hits),
+        });
         self.count.store(active.len() as u64, Ordering::Release);
-        Injected { faults: self.clone(), hits }
+        Injected {
+            faults: self.clone(),
+            hits,
+        }
     }
 
     /// Takes all faults out.
@@ -205,14 +222,22 @@ mod tests {
 
     fn strike(faults: &Faults, api: ApiKey, client_id: &str, topics: &[String]) -> Option<Action> {
         let request = RequestKind::Heartbeat(HeartbeatRequest::default());
-        faults.strike(&Seen { api, version: 0, client_id, topics, request: &request })
+        faults.strike(&Seen {
+            api,
+            version: 0,
+            client_id,
+            topics,
+            request: &request,
+        })
     }
 
     #[test]
     fn strikes_the_nth_so_many_times() {
         let faults = Faults::default();
         let injected = faults.inject(Fault::on(ApiKey::Fetch, Action::Close).nth(2).times(2));
-        let struck: Vec<bool> = (0..5).map(|_| strike(&faults, ApiKey::Fetch, "", &[]).is_some()).collect();
+        let struck: Vec<bool> = (0..5)
+            .map(|_| strike(&faults, ApiKey::Fetch, "", &[]).is_some())
+            .collect();
         assert_eq!(struck, [false, true, true, false, false]);
         assert_eq!(injected.hits(), 2);
         assert!(!faults.any());
@@ -221,13 +246,20 @@ mod tests {
     #[test]
     fn only_what_matches() {
         let faults = Faults::default();
-        let injected =
-            faults.inject(Fault::on(ApiKey::Fetch, Action::Silence).client("a").topic("t").always());
+        let injected = faults.inject(
+            Fault::on(ApiKey::Fetch, Action::Silence)
+                .client("a")
+                .topic("t")
+                .always(),
+        );
         let topics = ["t".to_owned()];
         assert_eq!(strike(&faults, ApiKey::Produce, "a", &topics), None);
         assert_eq!(strike(&faults, ApiKey::Fetch, "b", &topics), None);
         assert_eq!(strike(&faults, ApiKey::Fetch, "a", &[]), None);
-        assert_eq!(strike(&faults, ApiKey::Fetch, "a", &topics), Some(Action::Silence));
+        assert_eq!(
+            strike(&faults, ApiKey::Fetch, "a", &topics),
+            Some(Action::Silence)
+        );
         injected.remove();
         assert_eq!(strike(&faults, ApiKey::Fetch, "a", &topics), None);
     }

@@ -43,4 +43,6 @@ pub use broker::Broker;
 pub use config::Config;
 pub use error::{Error, Result};
 pub use faults::{Action, Fault, Faults, Injected, Seen};
-pub use kafka_protocol::{error::ResponseError as ErrorCode, messages::ApiKey, messages::RequestKind};
+pub use kafka_protocol::{
+    error::ResponseError as ErrorCode, messages::ApiKey, messages::RequestKind,
+};

@@ -69,7 +69,10 @@ pub(crate) struct Denied {
 
 impl Denied {
     pub(crate) fn new(error: ResponseError, message: impl Into<String>) -> Denied {
-        Denied { error, message: message.into() }
+        Denied {
+            error,
+            message: message.into(),
+        }
     }
 }
 
@@ -82,7 +85,11 @@ impl From<Error> for Denied {
 
 impl Topic {
     pub(crate) fn partition(&self, index: i32) -> Option<Arc<Partition>> {
-        self.state.read().partitions.get(usize::try_from(index).ok()?).cloned()
+        self.state
+            .read()
+            .partitions
+            .get(usize::try_from(index).ok()?)
+            .cloned()
     }
 
     pub(crate) fn partitions(&self) -> Vec<Arc<Partition>> {
@@ -111,8 +118,12 @@ impl Topics {
                 fs::remove_dir_all(&unfinished).at("delete", &unfinished)?;
             }
         }
-        let topics =
-            Topics { dir: dir.to_path_buf(), defaults, all: RwLock::default(), changing: Mutex::new(()) };
+        let topics = Topics {
+            dir: dir.to_path_buf(),
+            defaults,
+            all: RwLock::default(),
+            changing: Mutex::new(()),
+        };
         let root = dir.join("topics");
         fs::create_dir_all(&root).at("create", &root)?;
         for entry in fs::read_dir(&root).at("read", &root)? {
@@ -157,7 +168,8 @@ impl Topics {
             return Err(Denied::new(ResponseError::TopicAlreadyExists, message));
         }
         if !(1..=PARTITIONS_MAX).contains(&partitions) {
-            let message = format!("Number of partitions was {partitions}, it must be 1 to {PARTITIONS_MAX}.");
+            let message =
+                format!("Number of partitions was {partitions}, it must be 1 to {PARTITIONS_MAX}.");
             return Err(Denied::new(ResponseError::InvalidPartitions, message));
         }
         TopicConfig::read(settings, &self.defaults)
@@ -169,15 +181,15 @@ impl Topics {
         &self,
         name: &str,
         partitions: i32,
-        settings: BTreeMap<String, String>,
+        settings: &BTreeMap<String, String>,
     ) -> Result<Arc<Topic>, Denied> {
         let _changing = self.changing.lock();
-        self.check(name, partitions, &settings)?;
+        self.check(name, partitions, settings)?;
         let id = Uuid::new_v4();
         let path = self.path(name);
         let unfinished = self.dir.join("making").join(id.to_string());
         fs::create_dir_all(&unfinished).at("create", &unfinished)?;
-        write_description(&unfinished, &id, partitions, &settings)?;
+        write_description(&unfinished, &id, partitions, settings)?;
         fs::rename(&unfinished, &path).at("rename", &unfinished)?;
         let topic = Arc::new(self.load(name, &path)?);
         self.admit(Arc::clone(&topic));
@@ -199,7 +211,10 @@ impl Topics {
             all.by_name.remove(&topic.name);
         }
         fs::rename(&path, &target).at("rename", &path)?;
-        topic.partitions().iter().for_each(|partition| partition.ring());
+        topic
+            .partitions()
+            .iter()
+            .for_each(|partition| partition.ring());
         fs::remove_dir_all(&target).at("delete", &target)?;
         Ok(())
     }
@@ -238,7 +253,12 @@ impl Topics {
         if only_check {
             return Ok(());
         }
-        write_description(&self.path(&topic.name), &topic.id, topic.partition_count(), &settings)?;
+        write_description(
+            &self.path(&topic.name),
+            &topic.id,
+            topic.partition_count(),
+            &settings,
+        )?;
         let mut state = topic.state.write();
         state.settings = settings;
         state.config = Arc::new(config);
@@ -257,16 +277,35 @@ impl Topics {
 
     fn load(&self, name: &str, path: &Path) -> Result<Topic> {
         let (id, partitions, settings) = read_description(path)?;
-        let damaged = |what| Error::Damaged { path: path.join("topic"), position: 0, what };
+        let damaged = |what| Error::Damaged {
+            path: path.join("topic"),
+            position: 0,
+            what,
+        };
         let config = TopicConfig::read(&settings, &self.defaults).map_err(damaged)?;
         let partitions = open_partitions(path, 0..partitions)?;
-        let state = State { partitions, settings, config: Arc::new(config) };
-        Ok(Topic { name: name.to_owned(), id, state: RwLock::new(state) })
+        let state = State {
+            partitions,
+            settings,
+            config: Arc::new(config),
+        };
+        Ok(Topic {
+            name: name.to_owned(),
+            id,
+            state: RwLock::new(state),
+        })
     }
 }
 
 fn open_partitions(path: &Path, indexes: std::ops::Range<i32>) -> Result<Vec<Arc<Partition>>> {
-    indexes.map(|index| Ok(Arc::new(Partition::open(index, path.join(index.to_string()))?))).collect()
+    indexes
+        .map(|index| {
+            Ok(Arc::new(Partition::open(
+                index,
+                path.join(index.to_string()),
+            )?))
+        })
+        .collect()
 }
 
 fn write_description(
@@ -292,11 +331,19 @@ fn read_description(dir: &Path) -> Result<(Uuid, i32, BTreeMap<String, String>)>
         .filter_map(|line| line.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let id = settings.remove("id").and_then(|id| Uuid::parse_str(&id).ok());
-    let partitions = settings.remove("partitions").and_then(|count| count.parse().ok());
+    let id = settings
+        .remove("id")
+        .and_then(|id| Uuid::parse_str(&id).ok());
+    let partitions = settings
+        .remove("partitions")
+        .and_then(|count| count.parse().ok());
     match (id, partitions) {
         (Some(id), Some(partitions)) => Ok((id, partitions, settings)),
-        _ => Err(Error::Damaged { path, position: 0, what: "no id or no partition count".into() }),
+        _ => Err(Error::Damaged {
+            path,
+            position: 0,
+            what: "no id or no partition count".into(),
+        }),
     }
 }
 
@@ -309,7 +356,9 @@ fn check_name(name: &str) -> Result<(), Denied> {
     } else if name.len() > NAME_MAX {
         format!("Topic name is invalid: it is longer than {NAME_MAX} characters")
     } else if !name.chars().all(allowed) {
-        format!("Topic name is invalid: '{name}' has characters other than ASCII letters, digits, '.', '_' and '-'")
+        format!(
+            "Topic name is invalid: '{name}' has characters other than ASCII letters, digits, '.', '_' and '-'"
+        )
     } else {
         return Ok(());
     };

@@ -1,10 +1,12 @@
 //! What there is besides topics: the one node, its folder, its role as every coordinator.
 
 use kafka_protocol::messages::{
-    DescribeClusterResponse, DescribeLogDirsRequest, DescribeLogDirsResponse, FindCoordinatorRequest,
-    FindCoordinatorResponse, TopicName,
+    DescribeClusterResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, TopicName,
     describe_cluster_response::DescribeClusterBroker,
-    describe_log_dirs_response::{DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic},
+    describe_log_dirs_response::{
+        DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
+    },
     find_coordinator_response::Coordinator,
 };
 
@@ -25,10 +27,15 @@ pub(crate) fn describe(shared: &Shared) -> DescribeClusterResponse {
         .with_brokers(vec![broker])
 }
 
-pub(crate) fn log_dirs(shared: &Shared, request: &DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+pub(crate) fn log_dirs(
+    shared: &Shared,
+    request: &DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
     let wanted = |name: &str, index: i32| {
         request.topics.as_ref().is_none_or(|topics| {
-            topics.iter().any(|topic| topic.topic.as_str() == name && topic.partitions.contains(&index))
+            topics
+                .iter()
+                .any(|topic| topic.topic.as_str() == name && topic.partitions.contains(&index))
         })
     };
     let mut topics = Vec::new();
@@ -39,17 +46,26 @@ pub(crate) fn log_dirs(shared: &Shared, request: &DescribeLogDirsRequest) -> Des
             .filter(|partition| wanted(&topic.name, partition.index))
             .map(|partition| {
                 let size = i64::try_from(partition.size()).unwrap_or(i64::MAX);
-                DescribeLogDirsPartition::default().with_partition_index(partition.index).with_partition_size(size)
+                DescribeLogDirsPartition::default()
+                    .with_partition_index(partition.index)
+                    .with_partition_size(size)
             })
             .collect();
         if !partitions.is_empty() {
             let name = TopicName(wire(&topic.name));
-            topics.push(DescribeLogDirsTopic::default().with_name(name).with_partitions(partitions));
+            topics.push(
+                DescribeLogDirsTopic::default()
+                    .with_name(name)
+                    .with_partitions(partitions),
+            );
         }
     }
     let dir = wire(&shared.dir.to_string_lossy());
-    DescribeLogDirsResponse::default()
-        .with_results(vec![DescribeLogDirsResult::default().with_log_dir(dir).with_topics(topics)])
+    DescribeLogDirsResponse::default().with_results(vec![
+        DescribeLogDirsResult::default()
+            .with_log_dir(dir)
+            .with_topics(topics),
+    ])
 }
 
 /// The one node coordinates every group and every transaction.
@@ -61,7 +77,10 @@ pub(crate) fn find_coordinator(
     let host = wire(&shared.advertised.host);
     let told = FindCoordinatorResponse::default();
     if call.version < 4 {
-        return told.with_node_id(NODE_ID.into()).with_host(host).with_port(shared.advertised.port);
+        return told
+            .with_node_id(NODE_ID.into())
+            .with_host(host)
+            .with_port(shared.advertised.port);
     }
     let coordinators = request.coordinator_keys.iter().map(|key| {
         Coordinator::default()

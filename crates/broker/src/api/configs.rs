@@ -31,7 +31,11 @@ const SOURCE_BROKER: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
 
 /// Who set a setting.
-pub(crate) fn source_of(name: &str, own: &BTreeMap<String, String>, defaults: &BTreeMap<String, String>) -> i8 {
+pub(crate) fn source_of(
+    name: &str,
+    own: &BTreeMap<String, String>,
+    defaults: &BTreeMap<String, String>,
+) -> i8 {
     if own.contains_key(name) {
         SOURCE_TOPIC
     } else if defaults.contains_key(name) {
@@ -42,16 +46,20 @@ pub(crate) fn source_of(name: &str, own: &BTreeMap<String, String>, defaults: &B
 }
 
 /// Tells settings.
-pub(crate) fn describe(shared: &Shared, call: &Call, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub(crate) fn describe(
+    shared: &Shared,
+    call: &Call,
+    request: &DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
     let results = request.resources.iter().map(|resource| {
         let told = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         match settings_of(shared, call, resource) {
             Ok(configs) => told.with_configs(configs),
-            Err(denied) => {
-                told.with_error_code(denied.error.code()).with_error_message(Some(wire(&denied.message)))
-            }
+            Err(denied) => told
+                .with_error_code(denied.error.code())
+                .with_error_message(Some(wire(&denied.message))),
         }
     });
     DescribeConfigsResponse::default().with_results(results.collect())
@@ -68,13 +76,26 @@ fn settings_of(
             .with_value(Some(wire(value)))
             .with_read_only(source == SOURCE_BROKER)
             .with_config_source(source);
-        if call.version >= 3 { told.with_config_type(kind as i8) } else { told }
+        if call.version >= 3 {
+            told.with_config_type(kind as i8)
+        } else {
+            told
+        }
     };
     let mut all = match resource.resource_type {
         TOPIC => {
-            let own = shared.topics.get(&resource.resource_name).ok_or_else(unknown_topic)?.settings();
+            let own = shared
+                .topics
+                .get(&resource.resource_name)
+                .ok_or_else(unknown_topic)?
+                .settings();
             let defaults = shared.topics.defaults();
-            let of = |name| (value_of(name, &own, defaults), source_of(name, &own, defaults));
+            let of = |name| {
+                (
+                    value_of(name, &own, defaults),
+                    source_of(name, &own, defaults),
+                )
+            };
             SETTINGS
                 .iter()
                 .map(|setting| {
@@ -84,24 +105,46 @@ fn settings_of(
                 .collect()
         }
         BROKER if matches!(resource.resource_name.as_str(), "" | "1") => vec![
-            tell("auto.create.topics.enable", &shared.auto_create_topics.to_string(), SOURCE_BROKER, Kind::Boolean),
+            tell(
+                "auto.create.topics.enable",
+                &shared.auto_create_topics.to_string(),
+                SOURCE_BROKER,
+                Kind::Boolean,
+            ),
             tell("broker.id", &NODE_ID.to_string(), SOURCE_BROKER, Kind::Int),
-            tell("log.dirs", &shared.dir.to_string_lossy(), SOURCE_BROKER, Kind::Text),
-            tell("num.partitions", &shared.default_partitions.to_string(), SOURCE_BROKER, Kind::Int),
+            tell(
+                "log.dirs",
+                &shared.dir.to_string_lossy(),
+                SOURCE_BROKER,
+                Kind::Text,
+            ),
+            tell(
+                "num.partitions",
+                &shared.default_partitions.to_string(),
+                SOURCE_BROKER,
+                Kind::Int,
+            ),
         ],
         _ => {
             let message = format!("Unexpected resource {}", resource.resource_name);
             return Err(Denied::new(ResponseError::InvalidRequest, message));
         }
     };
-    if let Some(keys) = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty()) {
+    if let Some(keys) = resource
+        .configuration_keys
+        .as_ref()
+        .filter(|keys| !keys.is_empty())
+    {
         all.retain(|config: &DescribeConfigsResourceResult| keys.contains(&config.name));
     }
     Ok(all)
 }
 
 fn unknown_topic() -> Denied {
-    Denied::new(ResponseError::UnknownTopicOrPartition, "This server does not host this topic-partition.")
+    Denied::new(
+        ResponseError::UnknownTopicOrPartition,
+        "This server does not host this topic-partition.",
+    )
 }
 
 /// Replaces all of a topic's settings.
@@ -111,17 +154,25 @@ pub(crate) fn alter(shared: &Shared, request: AlterConfigsRequest) -> AlterConfi
         let settings = resource
             .configs
             .iter()
-            .filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
+            .filter_map(|config| {
+                Some((config.name.to_string(), config.value.as_ref()?.to_string()))
+            })
             .collect();
-        let outcome = configure(shared, resource.resource_type, &resource.resource_name, |_| Ok(settings), only_check);
+        let outcome = configure(
+            shared,
+            resource.resource_type,
+            &resource.resource_name,
+            |_| Ok(settings),
+            only_check,
+        );
         let told = alter_configs_response::AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name);
         match outcome {
             Ok(()) => told,
-            Err(denied) => {
-                told.with_error_code(denied.error.code()).with_error_message(Some(wire(&denied.message)))
-            }
+            Err(denied) => told
+                .with_error_code(denied.error.code())
+                .with_error_message(Some(wire(&denied.message))),
         }
     });
     AlterConfigsResponse::default().with_responses(responses.collect())
@@ -135,15 +186,21 @@ pub(crate) fn alter_incrementally(
     let only_check = request.validate_only;
     let responses = request.resources.into_iter().map(|resource| {
         let change = |settings| apply(settings, &resource.configs, shared.topics.defaults());
-        let outcome = configure(shared, resource.resource_type, &resource.resource_name, change, only_check);
+        let outcome = configure(
+            shared,
+            resource.resource_type,
+            &resource.resource_name,
+            change,
+            only_check,
+        );
         let told = incremental_alter_configs_response::AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name);
         match outcome {
             Ok(()) => told,
-            Err(denied) => {
-                told.with_error_code(denied.error.code()).with_error_message(Some(wire(&denied.message)))
-            }
+            Err(denied) => told
+                .with_error_code(denied.error.code())
+                .with_error_message(Some(wire(&denied.message))),
         }
     });
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
@@ -159,24 +216,42 @@ fn configure(
     only_check: bool,
 ) -> Result<(), Denied> {
     if kind != TOPIC {
-        let message = "The broker's own settings are given at its start; only a topic's can be altered.";
+        let message =
+            "The broker's own settings are given at its start; only a topic's can be altered.";
         return Err(Denied::new(ResponseError::InvalidRequest, message));
     }
     let topic = shared.topics.get(name).ok_or_else(unknown_topic)?;
-    shared.topics.configure(&topic, change(topic.settings())?, only_check)
+    shared
+        .topics
+        .configure(&topic, change(topic.settings())?, only_check)
 }
 
-fn apply(mut settings: Settings, configs: &[AlterableConfig], defaults: &Settings) -> Result<Settings, Denied> {
+fn apply(
+    mut settings: Settings,
+    configs: &[AlterableConfig],
+    defaults: &Settings,
+) -> Result<Settings, Denied> {
     for config in configs {
         let name = config.name.to_string();
         let value = config.value.as_ref().map(ToString::to_string);
-        let listed = || value_of(&name, &settings, defaults).split(',').map(str::to_owned).collect::<Vec<_>>();
+        let listed = || {
+            value_of(&name, &settings, defaults)
+                .split(',')
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         match (config.config_operation, value) {
             (0, Some(value)) => drop(settings.insert(name, value)),
             (1, _) => drop(settings.remove(&name)),
             (2, Some(value)) => {
                 let mut list = listed();
-                list.extend(value.split(',').filter(|part| !list.iter().any(|one| one == part)).map(str::to_owned).collect::<Vec<_>>());
+                list.extend(
+                    value
+                        .split(',')
+                        .filter(|part| !list.iter().any(|one| one == part))
+                        .map(str::to_owned)
+                        .collect::<Vec<_>>(),
+                );
                 settings.insert(name, list.join(","));
             }
             (3, Some(value)) => {
@@ -185,7 +260,9 @@ fn apply(mut settings: Settings, configs: &[AlterableConfig], defaults: &Setting
                 settings.insert(name, list.join(","));
             }
             (operation, value) => {
-                let message = format!("Operation {operation} with value {value:?} on {name} is not possible.");
+                let message = format!(
+                    "Operation {operation} with value {value:?} on {name} is not possible."
+                );
                 return Err(Denied::new(ResponseError::InvalidRequest, message));
             }
         }

@@ -46,7 +46,9 @@ struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.partitions.iter().for_each(|partition| partition.stop_waiting(&self.wake));
+        self.partitions
+            .iter()
+            .for_each(|partition| partition.stop_waiting(&self.wake));
     }
 }
 
@@ -56,7 +58,8 @@ pub(crate) async fn fetch(shared: &Shared, call: &Call, request: &FetchRequest) 
         let error = ResponseError::FetchSessionIdNotFound;
         return FetchResponse::default().with_error_code(error.code());
     }
-    let deadline = Instant::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let deadline =
+        Instant::now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
     let first = look(shared, call, request);
     if first.at_once || first.bytes >= bytes_min {
@@ -68,7 +71,10 @@ pub(crate) async fn fetch(shared: &Shared, call: &Call, request: &FetchRequest) 
         if look.at_once || look.bytes >= bytes_min {
             return FetchResponse::default().with_responses(look.responses);
         }
-        if tokio::time::timeout_at(deadline, waiting.wake.notified()).await.is_err() {
+        if tokio::time::timeout_at(deadline, waiting.wake.notified())
+            .await
+            .is_err()
+        {
             return FetchResponse::default().with_responses(look.responses);
         }
     }
@@ -86,15 +92,29 @@ fn wait_for(shared: &Shared, call: &Call, request: &FetchRequest) -> Waiting {
     let wake = Arc::new(Notify::new());
     let mut partitions = Vec::new();
     for topic in &request.topics {
-        let Some(known) = topic_of(shared, call, topic) else { continue };
-        partitions.extend(topic.partitions.iter().filter_map(|asked| known.partition(asked.partition)));
+        let Some(known) = topic_of(shared, call, topic) else {
+            continue;
+        };
+        partitions.extend(
+            topic
+                .partitions
+                .iter()
+                .filter_map(|asked| known.partition(asked.partition)),
+        );
     }
-    partitions.iter().for_each(|partition| partition.wait(&wake));
+    partitions
+        .iter()
+        .for_each(|partition| partition.wait(&wake));
     Waiting { wake, partitions }
 }
 
 fn look(shared: &Shared, call: &Call, request: &FetchRequest) -> Look {
-    let mut look = Look::default();
+    // A client that closes its session asks for nothing; there is nothing to wait for.
+    let at_once = request.topics.is_empty();
+    let mut look = Look {
+        at_once,
+        ..Look::default()
+    };
     let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0);
     for topic in &request.topics {
         let known = topic_of(shared, call, topic);
@@ -105,11 +125,22 @@ fn look(shared: &Shared, call: &Call, request: &FetchRequest) -> Look {
             } else {
                 ResponseError::UnknownTopicOrPartition
             };
-            let partition = known.as_ref().and_then(|topic| topic.partition(asked.partition)).ok_or(unknown);
+            let partition = known
+                .as_ref()
+                .and_then(|topic| topic.partition(asked.partition))
+                .ok_or(unknown);
             let left = bytes_max.saturating_sub(look.bytes);
-            let outcome = partition.map_err(|error| error.code()).and_then(|partition| {
-                read(&partition, asked, request.isolation_level == 1, left, look.bytes == 0)
-            });
+            let outcome = partition
+                .map_err(|error| error.code())
+                .and_then(|partition| {
+                    read(
+                        &partition,
+                        asked,
+                        request.isolation_level == 1,
+                        left,
+                        look.bytes == 0,
+                    )
+                });
             partitions.push(look.admit(asked, outcome, request.isolation_level == 1));
         }
         let response = FetchableTopicResponse::default().with_partitions(partitions);
@@ -132,8 +163,15 @@ fn read(
     if asked.current_leader_epoch > LEADER_EPOCH {
         return Err(ResponseError::UnknownLeaderEpoch.code());
     }
-    let bytes_max = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(left);
-    let reading = Reading { offset: asked.fetch_offset, bytes_max, at_least_one: first, committed };
+    let bytes_max = usize::try_from(asked.partition_max_bytes)
+        .unwrap_or(0)
+        .min(left);
+    let reading = Reading {
+        offset: asked.fetch_offset,
+        bytes_max,
+        at_least_one: first,
+        committed,
+    };
     match partition.read(reading) {
         Ok(outcome) => outcome.map_err(|error| error.code()),
         Err(error) => Err(io_code(&error)),
@@ -141,7 +179,12 @@ fn read(
 }
 
 impl Look {
-    fn admit(&mut self, asked: &FetchPartition, outcome: Result<Read, i16>, committed: bool) -> PartitionData {
+    fn admit(
+        &mut self,
+        asked: &FetchPartition,
+        outcome: Result<Read, i16>,
+        committed: bool,
+    ) -> PartitionData {
         let data = PartitionData::default().with_partition_index(asked.partition);
         match outcome {
             Ok(read) => {
@@ -155,12 +198,16 @@ impl Look {
                 data.with_high_watermark(read.bounds.end)
                     .with_last_stable_offset(read.bounds.stable)
                     .with_log_start_offset(read.bounds.start)
-                    .with_aborted_transactions(committed.then(|| read.aborted.iter().map(tell).collect()))
+                    .with_aborted_transactions(
+                        committed.then(|| read.aborted.iter().map(tell).collect()),
+                    )
                     .with_records(Some(read.records))
             }
             Err(code) => {
                 self.at_once = true;
-                data.with_error_code(code).with_high_watermark(-1).with_aborted_transactions(None)
+                data.with_error_code(code)
+                    .with_high_watermark(-1)
+                    .with_aborted_transactions(None)
             }
         }
     }

@@ -3,15 +3,18 @@
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-        OffsetFetchResponse, TopicName, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+        OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+        OffsetFetchRequest, OffsetFetchResponse, TopicName, TxnOffsetCommitRequest,
+        TxnOffsetCommitResponse,
         offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
         offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic},
         offset_fetch_response::{
             OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
             OffsetFetchResponseTopic, OffsetFetchResponseTopics,
         },
-        txn_offset_commit_response::{TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic},
+        txn_offset_commit_response::{
+            TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+        },
     },
     protocol::StrBytes,
 };
@@ -44,7 +47,9 @@ fn asked(
     offset: (i64, i32),
     metadata: Option<&StrBytes>,
 ) -> Asked {
-    let metadata = metadata.map(|text| text.as_str().to_owned()).unwrap_or_default();
+    let metadata = metadata
+        .map(|text| text.as_str().to_owned())
+        .unwrap_or_default();
     let code = if shared.topics.partition(topic, index).is_none() {
         ResponseError::UnknownTopicOrPartition.code()
     } else if metadata.len() > METADATA_MAX {
@@ -52,8 +57,16 @@ fn asked(
     } else {
         0
     };
-    let offset = Committed { offset: offset.0, leader_epoch: offset.1, metadata };
-    Asked { at: (topic.to_owned(), index), offset, code }
+    let offset = Committed {
+        offset: offset.0,
+        leader_epoch: offset.1,
+        metadata,
+    };
+    Asked {
+        at: (topic.to_owned(), index),
+        offset,
+        code,
+    }
 }
 
 /// Gives `outcome` to every partition that was not refused already, after `write` had the others.
@@ -62,7 +75,11 @@ fn settle(
     allowed: Result<(), Refused>,
     write: impl FnOnce(Vec<(TopicPartition, Committed)>) -> Result<(), Refused>,
 ) -> Vec<Asked> {
-    let good = all.iter().filter(|one| one.code == 0).map(|one| (one.at.clone(), one.offset.clone())).collect();
+    let good = all
+        .iter()
+        .filter(|one| one.code == 0)
+        .map(|one| (one.at.clone(), one.offset.clone()))
+        .collect();
     let outcome = allowed.and_then(|()| write(good)).err().map_or(0, code);
     for one in &mut all {
         if one.code == 0 {
@@ -86,17 +103,22 @@ pub(crate) fn commit(shared: &Shared, request: &OffsetCommitRequest) -> OffsetCo
         .flat_map(|topic| {
             topic.partitions.iter().map(|one| {
                 let offset = (one.committed_offset, one.committed_leader_epoch);
-                asked(shared, &topic.name, one.partition_index, offset, one.committed_metadata.as_ref())
+                asked(
+                    shared,
+                    &topic.name,
+                    one.partition_index,
+                    offset,
+                    one.committed_metadata.as_ref(),
+                )
             })
         })
         .collect();
     let group = request.group_id.as_str();
     let generation = request.generation_id_or_member_epoch;
     let instance = request.group_instance_id.as_deref();
-    let allowed = match shared
-        .groups
-        .with(group, |of| of.may_commit(&request.member_id, instance, generation, now_ms()))
-    {
+    let allowed = match shared.groups.with(group, |of| {
+        of.may_commit(&request.member_id, instance, generation, now_ms())
+    }) {
         Some(outcome) => outcome,
         None if group.is_empty() => Err(ResponseError::InvalidGroupId),
         None if generation < 0 => Ok(()),
@@ -110,20 +132,31 @@ pub(crate) fn commit(shared: &Shared, request: &OffsetCommitRequest) -> OffsetCo
                 .with_partition_index(one.partition_index)
                 .with_error_code(next_code())
         });
-        OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        OffsetCommitResponseTopic::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
     });
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
 /// Commits offsets when the transaction commits.
-pub(crate) fn commit_in_transaction(shared: &Shared, request: &TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
+pub(crate) fn commit_in_transaction(
+    shared: &Shared,
+    request: &TxnOffsetCommitRequest,
+) -> TxnOffsetCommitResponse {
     let all = request
         .topics
         .iter()
         .flat_map(|topic| {
             topic.partitions.iter().map(|one| {
                 let offset = (one.committed_offset, one.committed_leader_epoch);
-                asked(shared, &topic.name, one.partition_index, offset, one.committed_metadata.as_ref())
+                asked(
+                    shared,
+                    &topic.name,
+                    one.partition_index,
+                    offset,
+                    one.committed_metadata.as_ref(),
+                )
             })
         })
         .collect();
@@ -139,8 +172,15 @@ pub(crate) fn commit_in_transaction(shared: &Shared, request: &TxnOffsetCommitRe
     let producer = (request.producer_id.0, request.producer_epoch);
     let write = |offsets| {
         let covers = |open: &crate::transactions::state::Transaction| open.covers_group(group);
-        let write = || shared.offsets.commit_in_transaction(producer.0, group, offsets);
-        Ok(shared.transactions.within(&request.transactional_id, producer, covers, write).map_err(Refused::Answer)??)
+        let write = || {
+            shared
+                .offsets
+                .commit_in_transaction(producer.0, group, offsets)
+        };
+        Ok(shared
+            .transactions
+            .within(&request.transactional_id, producer, covers, write)
+            .map_err(Refused::Answer)??)
     };
     let mut next_code = codes(settle(all, allowed.map_err(Refused::Answer), write));
     let topics = request.topics.iter().map(|topic| {
@@ -149,7 +189,9 @@ pub(crate) fn commit_in_transaction(shared: &Shared, request: &TxnOffsetCommitRe
                 .with_partition_index(one.partition_index)
                 .with_error_code(next_code())
         });
-        TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        TxnOffsetCommitResponseTopic::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
     });
     TxnOffsetCommitResponse::default().with_topics(topics.collect())
 }
@@ -161,26 +203,58 @@ struct Told {
     code: i16,
 }
 
-fn look_up(shared: &Shared, group: &str, asked: Option<Vec<TopicPartition>>, stable: bool) -> Vec<Told> {
-    let asked = asked.unwrap_or_else(|| shared.offsets.list(group).into_iter().map(|(at, _)| at).collect());
-    let none = || Committed { offset: -1, leader_epoch: -1, metadata: String::new() };
+fn look_up(
+    shared: &Shared,
+    group: &str,
+    asked: Option<Vec<TopicPartition>>,
+    stable: bool,
+) -> Vec<Told> {
+    let asked = asked.unwrap_or_else(|| {
+        shared
+            .offsets
+            .list(group)
+            .into_iter()
+            .map(|(at, _)| at)
+            .collect()
+    });
+    let none = || Committed {
+        offset: -1,
+        leader_epoch: -1,
+        metadata: String::new(),
+    };
     let tell = |at: TopicPartition| {
         if stable && shared.offsets.is_pending(group, &at) {
-            return Told { at, offset: none(), code: ResponseError::UnstableOffsetCommit.code() };
+            return Told {
+                at,
+                offset: none(),
+                code: ResponseError::UnstableOffsetCommit.code(),
+            };
         }
         let offset = shared.offsets.get(group, &at).unwrap_or_else(none);
-        Told { at, offset, code: 0 }
+        Told {
+            at,
+            offset,
+            code: 0,
+        }
     };
     asked.into_iter().map(tell).collect()
 }
 
 /// Reads committed offsets.
-pub(crate) fn fetch(shared: &Shared, call: &Call, request: &OffsetFetchRequest) -> OffsetFetchResponse {
+pub(crate) fn fetch(
+    shared: &Shared,
+    call: &Call,
+    request: &OffsetFetchRequest,
+) -> OffsetFetchResponse {
     let stable = request.require_stable;
     if call.version >= GROUPS_VERSION {
         let groups = request.groups.iter().map(|group| {
             let asked = group.topics.as_ref().map(|topics| {
-                places(topics.iter().map(|topic| (topic.name.as_str(), topic.partition_indexes.as_slice())))
+                places(
+                    topics
+                        .iter()
+                        .map(|topic| (topic.name.as_str(), topic.partition_indexes.as_slice())),
+                )
             });
             let topics = by_topic(look_up(shared, &group.group_id, asked, stable)).into_iter();
             let topics = topics.map(|(name, told)| {
@@ -192,31 +266,49 @@ pub(crate) fn fetch(shared: &Shared, call: &Call, request: &OffsetFetchRequest) 
                         .with_metadata(Some(wire(&told.offset.metadata)))
                         .with_error_code(told.code)
                 });
-                OffsetFetchResponseTopics::default().with_name(name).with_partitions(partitions.collect())
+                OffsetFetchResponseTopics::default()
+                    .with_name(name)
+                    .with_partitions(partitions.collect())
             });
-            OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone()).with_topics(topics.collect())
+            OffsetFetchResponseGroup::default()
+                .with_group_id(group.group_id.clone())
+                .with_topics(topics.collect())
         });
         return OffsetFetchResponse::default().with_groups(groups.collect());
     }
     let asked = request.topics.as_ref().map(|topics| {
-        places(topics.iter().map(|topic| (topic.name.as_str(), topic.partition_indexes.as_slice())))
+        places(
+            topics
+                .iter()
+                .map(|topic| (topic.name.as_str(), topic.partition_indexes.as_slice())),
+        )
     });
-    let topics = by_topic(look_up(shared, &request.group_id, asked, stable)).into_iter().map(|(name, told)| {
-        let partitions = told.into_iter().map(|told| {
-            let one = OffsetFetchResponsePartition::default()
-                .with_partition_index(told.at.1)
-                .with_committed_offset(told.offset.offset)
-                .with_metadata(Some(wire(&told.offset.metadata)))
-                .with_error_code(told.code);
-            if call.version >= 5 { one.with_committed_leader_epoch(told.offset.leader_epoch) } else { one }
+    let topics = by_topic(look_up(shared, &request.group_id, asked, stable))
+        .into_iter()
+        .map(|(name, told)| {
+            let partitions = told.into_iter().map(|told| {
+                let one = OffsetFetchResponsePartition::default()
+                    .with_partition_index(told.at.1)
+                    .with_committed_offset(told.offset.offset)
+                    .with_metadata(Some(wire(&told.offset.metadata)))
+                    .with_error_code(told.code);
+                if call.version >= 5 {
+                    one.with_committed_leader_epoch(told.offset.leader_epoch)
+                } else {
+                    one
+                }
+            });
+            OffsetFetchResponseTopic::default()
+                .with_name(name)
+                .with_partitions(partitions.collect())
         });
-        OffsetFetchResponseTopic::default().with_name(name).with_partitions(partitions.collect())
-    });
     OffsetFetchResponse::default().with_topics(topics.collect())
 }
 
 fn places<'a>(topics: impl Iterator<Item = (&'a str, &'a [i32])>) -> Vec<TopicPartition> {
-    topics.flat_map(|(name, indexes)| indexes.iter().map(|index| (name.to_owned(), *index))).collect()
+    topics
+        .flat_map(|(name, indexes)| indexes.iter().map(|index| (name.to_owned(), *index)))
+        .collect()
 }
 
 /// Neighbours of the same topic come together.
@@ -243,18 +335,29 @@ pub(crate) fn delete(shared: &Shared, request: &OffsetDeleteRequest) -> OffsetDe
     let in_use = seen.is_some_and(|seen| !seen.members.is_empty());
     let mut topics = Vec::new();
     for topic in &request.topics {
-        let at: Vec<TopicPartition> =
-            topic.partitions.iter().map(|one| (topic.name.to_string(), one.partition_index)).collect();
+        let at: Vec<TopicPartition> = topic
+            .partitions
+            .iter()
+            .map(|one| (topic.name.to_string(), one.partition_index))
+            .collect();
         let code = if in_use {
             ResponseError::GroupSubscribedToTopic.code()
         } else {
-            shared.offsets.delete(group, &at).err().map_or(0, |error| code(Refused::Disk(error)))
+            shared
+                .offsets
+                .delete(group, &at)
+                .err()
+                .map_or(0, |error| code(Refused::Disk(error)))
         };
         let partitions = at.iter().map(|(_, index)| {
-            OffsetDeleteResponsePartition::default().with_partition_index(*index).with_error_code(code)
+            OffsetDeleteResponsePartition::default()
+                .with_partition_index(*index)
+                .with_error_code(code)
         });
         topics.push(
-            OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect()),
+            OffsetDeleteResponseTopic::default()
+                .with_name(topic.name.clone())
+                .with_partitions(partitions.collect()),
         );
     }
     told.with_topics(topics)

@@ -3,9 +3,10 @@
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, GroupId,
-        HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-        LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
+        DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
+        GroupId, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
+        LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
+        SyncGroupRequest, SyncGroupResponse,
         delete_groups_response::DeletableGroupResult,
         describe_groups_response::{DescribedGroup, DescribedGroupMember},
         join_group_response::JoinGroupResponseMember,
@@ -37,14 +38,29 @@ fn text(name: Option<&StrBytes>) -> Option<String> {
 }
 
 /// Joins a group.
-pub(crate) async fn join(shared: &Shared, call: &Call, request: JoinGroupRequest) -> JoinGroupResponse {
+pub(crate) async fn join(
+    shared: &Shared,
+    call: &Call,
+    request: JoinGroupRequest,
+) -> JoinGroupResponse {
     let told = JoinGroupResponse::default();
-    let told = if call.version >= 7 { told.with_protocol_name(None) } else { told };
+    let told = if call.version >= 7 {
+        told.with_protocol_name(None)
+    } else {
+        told
+    };
     if request.group_id.is_empty() {
         return told.with_error_code(ResponseError::InvalidGroupId.code());
     }
-    let named = request.group_instance_id.as_ref().map_or(call.client_id.as_str(), |instance| instance.as_str());
-    let rebalance_ms = if call.version == 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms };
+    let named = request
+        .group_instance_id
+        .as_ref()
+        .map_or(call.client_id.as_str(), |instance| instance.as_str());
+    let rebalance_ms = if call.version == 0 {
+        request.session_timeout_ms
+    } else {
+        request.rebalance_timeout_ms
+    };
     let join = Join {
         member_id: request.member_id.to_string(),
         new_id: format!("{named}-{}", Uuid::new_v4()),
@@ -55,14 +71,26 @@ pub(crate) async fn join(shared: &Shared, call: &Call, request: JoinGroupRequest
         session_ms: i64::from(request.session_timeout_ms),
         rebalance_ms: i64::from(rebalance_ms),
         protocol_type: request.protocol_type.to_string(),
-        protocols: request.protocols.into_iter().map(|protocol| (protocol.name.to_string(), protocol.metadata)).collect(),
+        protocols: request
+            .protocols
+            .into_iter()
+            .map(|protocol| (protocol.name.to_string(), protocol.metadata))
+            .collect(),
     };
     match shared.groups.join(&request.group_id, join, now_ms()).await {
-        Err((error, member_id)) => told.with_error_code(error.code()).with_member_id(wire(&member_id)),
+        Err((error, member_id)) => told
+            .with_error_code(error.code())
+            .with_member_id(wire(&member_id)),
         Ok(joined) => {
             let members = joined.members.into_iter().map(|(id, instance, metadata)| {
-                let member = JoinGroupResponseMember::default().with_member_id(wire(&id)).with_metadata(metadata);
-                if call.version >= 5 { member.with_group_instance_id(instance.as_deref().map(wire)) } else { member }
+                let member = JoinGroupResponseMember::default()
+                    .with_member_id(wire(&id))
+                    .with_metadata(metadata);
+                if call.version >= 5 {
+                    member.with_group_instance_id(instance.as_deref().map(wire))
+                } else {
+                    member
+                }
             });
             let told = told
                 .with_generation_id(joined.generation)
@@ -70,13 +98,21 @@ pub(crate) async fn join(shared: &Shared, call: &Call, request: JoinGroupRequest
                 .with_leader(wire(&joined.leader))
                 .with_member_id(wire(&joined.member_id))
                 .with_members(members.collect());
-            if call.version >= 7 { told.with_protocol_type(joined.protocol_type.as_deref().map(wire)) } else { told }
+            if call.version >= 7 {
+                told.with_protocol_type(joined.protocol_type.as_deref().map(wire))
+            } else {
+                told
+            }
         }
     }
 }
 
 /// Brings or fetches assignments.
-pub(crate) async fn sync(shared: &Shared, call: &Call, request: SyncGroupRequest) -> SyncGroupResponse {
+pub(crate) async fn sync(
+    shared: &Shared,
+    call: &Call,
+    request: SyncGroupRequest,
+) -> SyncGroupResponse {
     let sync = Sync {
         member_id: &request.member_id,
         instance: request.group_instance_id.as_deref(),
@@ -93,7 +129,8 @@ pub(crate) async fn sync(shared: &Shared, call: &Call, request: SyncGroupRequest
         Ok(assignment) => {
             let told = told.with_assignment(assignment);
             if call.version >= 5 {
-                told.with_protocol_type(request.protocol_type).with_protocol_name(request.protocol_name)
+                told.with_protocol_type(request.protocol_type)
+                    .with_protocol_name(request.protocol_name)
             } else {
                 told
             }
@@ -105,27 +142,44 @@ pub(crate) async fn sync(shared: &Shared, call: &Call, request: SyncGroupRequest
 pub(crate) fn heartbeat(shared: &Shared, request: &HeartbeatRequest) -> HeartbeatResponse {
     let instance = request.group_instance_id.as_deref();
     let outcome = shared.groups.with(&request.group_id, |group| {
-        group.heartbeat(&request.member_id, instance, request.generation_id, now_ms())
+        group.heartbeat(
+            &request.member_id,
+            instance,
+            request.generation_id,
+            now_ms(),
+        )
     });
     let error = outcome.unwrap_or(Err(ResponseError::UnknownMemberId)).err();
     HeartbeatResponse::default().with_error_code(error.map_or(0, |error| error.code()))
 }
 
 /// Lets members go.
-pub(crate) fn leave(shared: &Shared, call: &Call, request: &LeaveGroupRequest) -> LeaveGroupResponse {
+pub(crate) fn leave(
+    shared: &Shared,
+    call: &Call,
+    request: &LeaveGroupRequest,
+) -> LeaveGroupResponse {
     let leave = |member_id: &str, instance: Option<&str>| {
-        let outcome = shared.groups.with(&request.group_id, |group| group.leave(member_id, instance, now_ms()));
+        let outcome = shared.groups.with(&request.group_id, |group| {
+            group.leave(member_id, instance, now_ms())
+        });
         outcome.unwrap_or(Err(ResponseError::UnknownMemberId))
     };
     let told = LeaveGroupResponse::default();
     if call.version < 3 {
-        let code = leave(&request.member_id, None).err().map_or(0, |error| error.code());
+        let code = leave(&request.member_id, None)
+            .err()
+            .map_or(0, |error| error.code());
         return told.with_error_code(code);
     }
     let tell = |member: &MemberIdentity| {
         let outcome = leave(&member.member_id, member.group_instance_id.as_deref());
         MemberResponse::default()
-            .with_member_id(outcome.as_ref().map_or_else(|_| member.member_id.clone(), |id| wire(id)))
+            .with_member_id(
+                outcome
+                    .as_ref()
+                    .map_or_else(|_| member.member_id.clone(), |id| wire(id)),
+            )
             .with_group_instance_id(member.group_instance_id.clone())
             .with_error_code(outcome.err().map_or(0, |error| error.code()))
     };
@@ -133,29 +187,61 @@ pub(crate) fn leave(shared: &Shared, call: &Call, request: &LeaveGroupRequest) -
 }
 
 /// Lists groups: those with members, and those that only have offsets.
-pub(crate) fn list(shared: &Shared, call: &Call, request: &ListGroupsRequest) -> ListGroupsResponse {
-    let mut all: Vec<(String, String, &'static str)> =
-        shared.groups.list().into_iter().map(|group| (group.id, group.protocol_type, group.state)).collect();
+pub(crate) fn list(
+    shared: &Shared,
+    call: &Call,
+    request: &ListGroupsRequest,
+) -> ListGroupsResponse {
+    let mut all: Vec<(String, String, &'static str)> = shared
+        .groups
+        .list()
+        .into_iter()
+        .map(|group| (group.id, group.protocol_type, group.state))
+        .collect();
     for id in shared.offsets.groups() {
         if !all.iter().any(|(other, _, _)| *other == id) {
             all.push((id, String::new(), "Empty"));
         }
     }
     let state_wanted = |state: &str| {
-        request.states_filter.is_empty() || request.states_filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(state))
+        request.states_filter.is_empty()
+            || request
+                .states_filter
+                .iter()
+                .any(|wanted| wanted.eq_ignore_ascii_case(state))
     };
-    let type_wanted =
-        request.types_filter.is_empty() || request.types_filter.iter().any(|wanted| wanted.eq_ignore_ascii_case("classic"));
-    let groups = all.into_iter().filter(|(_, _, state)| type_wanted && state_wanted(state)).map(|(id, kind, state)| {
-        let told = ListedGroup::default().with_group_id(GroupId(wire(&id))).with_protocol_type(wire(&kind));
-        let told = if call.version >= 4 { told.with_group_state(wire(state)) } else { told };
-        if call.version >= 5 { told.with_group_type(wire("classic")) } else { told }
-    });
+    let type_wanted = request.types_filter.is_empty()
+        || request
+            .types_filter
+            .iter()
+            .any(|wanted| wanted.eq_ignore_ascii_case("classic"));
+    let groups = all
+        .into_iter()
+        .filter(|(_, _, state)| type_wanted && state_wanted(state))
+        .map(|(id, kind, state)| {
+            let told = ListedGroup::default()
+                .with_group_id(GroupId(wire(&id)))
+                .with_protocol_type(wire(&kind));
+            let told = if call.version >= 4 {
+                told.with_group_state(wire(state))
+            } else {
+                told
+            };
+            if call.version >= 5 {
+                told.with_group_type(wire("classic"))
+            } else {
+                told
+            }
+        });
     ListGroupsResponse::default().with_groups(groups.collect())
 }
 
 /// Tells all about some groups.
-pub(crate) fn describe(shared: &Shared, call: &Call, request: &DescribeGroupsRequest) -> DescribeGroupsResponse {
+pub(crate) fn describe(
+    shared: &Shared,
+    call: &Call,
+    request: &DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
     let groups = request.groups.iter().map(|id| {
         let told = DescribedGroup::default().with_group_id(id.clone());
         match shared.groups.describe(id) {
@@ -165,7 +251,11 @@ pub(crate) fn describe(shared: &Shared, call: &Call, request: &DescribeGroupsReq
                 let told = told.with_group_state(wire("Dead"));
                 if call.version >= 6 {
                     let error = ResponseError::GroupIdNotFound;
-                    told.with_error_code(error.code()).with_error_message(Some(wire(&format!("Group {} not found.", id.as_str()))))
+                    told.with_error_code(error.code())
+                        .with_error_message(Some(wire(&format!(
+                            "Group {} not found.",
+                            id.as_str()
+                        ))))
                 } else {
                     told
                 }
@@ -183,7 +273,11 @@ fn tell(told: DescribedGroup, version: i16, group: Seen) -> DescribedGroup {
             .with_client_host(wire(&member.client_host))
             .with_member_metadata(member.metadata)
             .with_member_assignment(member.assignment);
-        if version >= 4 { told.with_group_instance_id(member.instance.as_deref().map(wire)) } else { told }
+        if version >= 4 {
+            told.with_group_instance_id(member.instance.as_deref().map(wire))
+        } else {
+            told
+        }
     });
     told.with_group_state(wire(group.state))
         .with_protocol_type(wire(&group.protocol_type))
@@ -201,7 +295,9 @@ pub(crate) fn delete(shared: &Shared, request: &DeleteGroupsRequest) -> DeleteGr
         Ok(shared.offsets.delete_group(id)?)
     };
     let results = request.groups_names.iter().map(|id| {
-        DeletableGroupResult::default().with_group_id(id.clone()).with_error_code(remove(id).err().map_or(0, code))
+        DeletableGroupResult::default()
+            .with_group_id(id.clone())
+            .with_error_code(remove(id).err().map_or(0, code))
     });
     DeleteGroupsResponse::default().with_results(results.collect())
 }

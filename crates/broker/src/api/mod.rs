@@ -30,7 +30,11 @@ pub(crate) struct Call {
 }
 
 /// Does a request. `None` when the client wants no answer.
-pub(crate) async fn answer(shared: &Shared, call: &Call, request: RequestKind) -> Option<ResponseKind> {
+pub(crate) async fn answer(
+    shared: &Shared,
+    call: &Call,
+    request: RequestKind,
+) -> Option<ResponseKind> {
     use {RequestKind as Q, ResponseKind as A};
     Some(match request {
         Q::Produce(request) => {
@@ -39,30 +43,46 @@ pub(crate) async fn answer(shared: &Shared, call: &Call, request: RequestKind) -
             return wants_answer.then_some(A::Produce(answer));
         }
         Q::Fetch(request) => A::Fetch(fetch::fetch(shared, call, &request).await),
-        Q::ListOffsets(request) => A::ListOffsets(list_offsets::list_offsets(shared, call, &request)),
-        Q::OffsetForLeaderEpoch(request) => A::OffsetForLeaderEpoch(list_offsets::end_of_epoch(shared, &request)),
+        Q::ListOffsets(request) => {
+            A::ListOffsets(list_offsets::list_offsets(shared, call, &request))
+        }
+        Q::OffsetForLeaderEpoch(request) => {
+            A::OffsetForLeaderEpoch(list_offsets::end_of_epoch(shared, &request))
+        }
         Q::Metadata(request) => A::Metadata(metadata::metadata(shared, call, &request)),
         Q::ApiVersions(_) => A::ApiVersions(versions::tell()),
         Q::DescribeCluster(_) => A::DescribeCluster(cluster::describe(shared)),
         Q::DescribeLogDirs(request) => A::DescribeLogDirs(cluster::log_dirs(shared, &request)),
-        Q::FindCoordinator(request) => A::FindCoordinator(cluster::find_coordinator(shared, call, &request)),
+        Q::FindCoordinator(request) => {
+            A::FindCoordinator(cluster::find_coordinator(shared, call, &request))
+        }
         Q::CreateTopics(request) => A::CreateTopics(topics::create(shared, call, &request)),
         Q::DeleteTopics(request) => A::DeleteTopics(topics::delete(shared, call, &request)),
-        Q::CreatePartitions(request) => A::CreatePartitions(topics::create_partitions(shared, &request)),
-        Q::DescribeConfigs(request) => A::DescribeConfigs(configs::describe(shared, call, &request)),
+        Q::CreatePartitions(request) => {
+            A::CreatePartitions(topics::create_partitions(shared, &request))
+        }
+        Q::DescribeConfigs(request) => {
+            A::DescribeConfigs(configs::describe(shared, call, &request))
+        }
         Q::AlterConfigs(request) => A::AlterConfigs(configs::alter(shared, request)),
         Q::IncrementalAlterConfigs(request) => {
             A::IncrementalAlterConfigs(configs::alter_incrementally(shared, request))
         }
         Q::DeleteRecords(request) => A::DeleteRecords(records::delete(shared, &request)),
-        Q::DescribeProducers(request) => A::DescribeProducers(records::describe_producers(shared, &request)),
+        Q::DescribeProducers(request) => {
+            A::DescribeProducers(records::describe_producers(shared, &request))
+        }
         Q::InitProducerId(request) => A::InitProducerId(transactions::init(shared, call, &request)),
         Q::AddPartitionsToTxn(request) => {
             A::AddPartitionsToTxn(transactions::add_partitions(shared, call, &request))
         }
-        Q::AddOffsetsToTxn(request) => A::AddOffsetsToTxn(transactions::add_offsets(shared, call, &request)),
+        Q::AddOffsetsToTxn(request) => {
+            A::AddOffsetsToTxn(transactions::add_offsets(shared, call, &request))
+        }
         Q::EndTxn(request) => A::EndTxn(transactions::end(shared, call, &request)),
-        Q::DescribeTransactions(request) => A::DescribeTransactions(transactions::describe(shared, &request)),
+        Q::DescribeTransactions(request) => {
+            A::DescribeTransactions(transactions::describe(shared, &request))
+        }
         Q::ListTransactions(request) => A::ListTransactions(transactions::list(shared, &request)),
         Q::JoinGroup(request) => A::JoinGroup(groups::join(shared, call, request).await),
         Q::SyncGroup(request) => A::SyncGroup(groups::sync(shared, call, request).await),
@@ -72,7 +92,9 @@ pub(crate) async fn answer(shared: &Shared, call: &Call, request: RequestKind) -
         Q::DescribeGroups(request) => A::DescribeGroups(groups::describe(shared, call, &request)),
         Q::DeleteGroups(request) => A::DeleteGroups(groups::delete(shared, &request)),
         Q::OffsetCommit(request) => A::OffsetCommit(group_offsets::commit(shared, &request)),
-        Q::TxnOffsetCommit(request) => A::TxnOffsetCommit(group_offsets::commit_in_transaction(shared, &request)),
+        Q::TxnOffsetCommit(request) => {
+            A::TxnOffsetCommit(group_offsets::commit_in_transaction(shared, &request))
+        }
         Q::OffsetFetch(request) => A::OffsetFetch(group_offsets::fetch(shared, call, &request)),
         Q::OffsetDelete(request) => A::OffsetDelete(group_offsets::delete(shared, &request)),
         // `versions::is_spoken` lets nothing else through.
@@ -84,7 +106,11 @@ pub(crate) async fn answer(shared: &Shared, call: &Call, request: RequestKind) -
 pub(crate) fn topics_of(shared: &Shared, request: &RequestKind) -> Vec<String> {
     let text = |name: &str| name.to_owned();
     match request {
-        RequestKind::Produce(request) => request.topic_data.iter().map(|topic| text(&topic.name)).collect(),
+        RequestKind::Produce(request) => request
+            .topic_data
+            .iter()
+            .map(|topic| text(&topic.name))
+            .collect(),
         RequestKind::Fetch(request) => request
             .topics
             .iter()
@@ -93,18 +119,46 @@ pub(crate) fn topics_of(shared: &Shared, request: &RequestKind) -> Vec<String> {
                 None => text(&topic.topic),
             })
             .collect(),
-        RequestKind::ListOffsets(request) => request.topics.iter().map(|topic| text(&topic.name)).collect(),
-        RequestKind::Metadata(request) => {
-            request.topics.iter().flatten().filter_map(|topic| topic.name.as_ref()).map(|name| text(name)).collect()
+        RequestKind::ListOffsets(request) => request
+            .topics
+            .iter()
+            .map(|topic| text(&topic.name))
+            .collect(),
+        RequestKind::Metadata(request) => request
+            .topics
+            .iter()
+            .flatten()
+            .filter_map(|topic| topic.name.as_ref())
+            .map(|name| text(name))
+            .collect(),
+        RequestKind::OffsetCommit(request) => request
+            .topics
+            .iter()
+            .map(|topic| text(&topic.name))
+            .collect(),
+        RequestKind::TxnOffsetCommit(request) => request
+            .topics
+            .iter()
+            .map(|topic| text(&topic.name))
+            .collect(),
+        RequestKind::AddPartitionsToTxn(request) => request
+            .v3_and_below_topics
+            .iter()
+            .map(|topic| text(&topic.name))
+            .collect(),
+        RequestKind::CreateTopics(request) => request
+            .topics
+            .iter()
+            .map(|topic| text(&topic.name))
+            .collect(),
+        RequestKind::DeleteTopics(request) => {
+            request.topic_names.iter().map(|name| text(name)).collect()
         }
-        RequestKind::OffsetCommit(request) => request.topics.iter().map(|topic| text(&topic.name)).collect(),
-        RequestKind::TxnOffsetCommit(request) => request.topics.iter().map(|topic| text(&topic.name)).collect(),
-        RequestKind::AddPartitionsToTxn(request) => {
-            request.v3_and_below_topics.iter().map(|topic| text(&topic.name)).collect()
-        }
-        RequestKind::CreateTopics(request) => request.topics.iter().map(|topic| text(&topic.name)).collect(),
-        RequestKind::DeleteTopics(request) => request.topic_names.iter().map(|name| text(name)).collect(),
-        RequestKind::DeleteRecords(request) => request.topics.iter().map(|topic| text(&topic.name)).collect(),
+        RequestKind::DeleteRecords(request) => request
+            .topics
+            .iter()
+            .map(|topic| text(&topic.name))
+            .collect(),
         _ => Vec::new(),
     }
 }

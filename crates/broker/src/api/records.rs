@@ -3,7 +3,8 @@
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        DeleteRecordsRequest, DeleteRecordsResponse, DescribeProducersRequest, DescribeProducersResponse,
+        DeleteRecordsRequest, DeleteRecordsResponse, DescribeProducersRequest,
+        DescribeProducersResponse,
         delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult},
         describe_producers_response::{PartitionResponse, ProducerState, TopicResponse},
     },
@@ -19,7 +20,8 @@ use crate::{
 pub(crate) fn delete(shared: &Shared, request: &DeleteRecordsRequest) -> DeleteRecordsResponse {
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
-            let told = DeleteRecordsPartitionResult::default().with_partition_index(asked.partition_index);
+            let told =
+                DeleteRecordsPartitionResult::default().with_partition_index(asked.partition_index);
             let outcome = shared
                 .topics
                 .partition(&topic.name, asked.partition_index)
@@ -30,13 +32,18 @@ pub(crate) fn delete(shared: &Shared, request: &DeleteRecordsRequest) -> DeleteR
                 Err(refused) => told.with_low_watermark(-1).with_error_code(code(refused)),
             }
         });
-        DeleteRecordsTopicResult::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        DeleteRecordsTopicResult::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
     });
     DeleteRecordsResponse::default().with_topics(topics.collect())
 }
 
 /// Tells what partitions remember of their producers.
-pub(crate) fn describe_producers(shared: &Shared, request: &DescribeProducersRequest) -> DescribeProducersResponse {
+pub(crate) fn describe_producers(
+    shared: &Shared,
+    request: &DescribeProducersRequest,
+) -> DescribeProducersResponse {
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partition_indexes.iter().map(|index| {
             let told = PartitionResponse::default().with_partition_index(*index);
@@ -45,7 +52,9 @@ pub(crate) fn describe_producers(shared: &Shared, request: &DescribeProducersReq
                 None => told.with_error_code(ResponseError::UnknownTopicOrPartition.code()),
             }
         });
-        TopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        TopicResponse::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
     });
     DescribeProducersResponse::default().with_topics(topics.collect())
 }

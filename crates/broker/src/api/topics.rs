@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-        DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
+        CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
+        CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
         create_partitions_request::CreatePartitionsTopic,
         create_partitions_response::CreatePartitionsTopicResult,
         create_topics_request::CreatableTopic,
@@ -26,14 +26,20 @@ use crate::{
 };
 
 /// Makes topics.
-pub(crate) fn create(shared: &Shared, call: &Call, request: &CreateTopicsRequest) -> CreateTopicsResponse {
+pub(crate) fn create(
+    shared: &Shared,
+    call: &Call,
+    request: &CreateTopicsRequest,
+) -> CreateTopicsResponse {
     let topics = request.topics.iter().map(|asked| {
         let told = CreatableTopicResult::default().with_name(asked.name.clone());
         match create_one(shared, asked, request.validate_only) {
-            Err(denied) => {
-                told.with_error_code(denied.error.code()).with_error_message(Some(wire(&denied.message)))
+            Err(denied) => told
+                .with_error_code(denied.error.code())
+                .with_error_message(Some(wire(&denied.message))),
+            Ok((partitions, topic)) => {
+                tell_created(shared, call, told, asked, partitions, topic.as_deref())
             }
-            Ok((partitions, topic)) => tell_created(shared, call, told, asked, partitions, topic.as_deref()),
         }
     });
     CreateTopicsResponse::default().with_topics(topics.collect())
@@ -54,25 +60,41 @@ fn create_one(
             return invalid(ResponseError::InvalidRequest, message);
         }
     };
-    let elsewhere = |nodes: &[kafka_protocol::messages::BrokerId]| nodes.iter().any(|node| node.0 != NODE_ID);
-    if asked.assignments.iter().any(|assigned| elsewhere(&assigned.broker_ids)) {
+    let elsewhere =
+        |nodes: &[kafka_protocol::messages::BrokerId]| nodes.iter().any(|node| node.0 != NODE_ID);
+    if asked
+        .assignments
+        .iter()
+        .any(|assigned| elsewhere(&assigned.broker_ids))
+    {
         let message = "The manual partition assignment names a broker that does not exist.";
         return invalid(ResponseError::InvalidReplicaAssignment, message);
     }
     match asked.replication_factor {
         -1 | 1 => {}
         factor if factor < 1 => {
-            return invalid(ResponseError::InvalidReplicationFactor, "Replication factor must be larger than 0.");
+            return invalid(
+                ResponseError::InvalidReplicationFactor,
+                "Replication factor must be larger than 0.",
+            );
         }
         factor => {
-            let message = format!("The target replication factor of {factor} cannot be reached because only 1 broker(s) are registered.");
-            return Err(Denied::new(ResponseError::InvalidReplicationFactor, message));
+            let message = format!(
+                "The target replication factor of {factor} cannot be reached because only 1 broker(s) are registered."
+            );
+            return Err(Denied::new(
+                ResponseError::InvalidReplicationFactor,
+                message,
+            ));
         }
     }
     let mut settings = BTreeMap::new();
     for config in &asked.configs {
         let Some(value) = &config.value else {
-            return invalid(ResponseError::InvalidConfig, &format!("Null value not supported for {}", config.name));
+            return invalid(
+                ResponseError::InvalidConfig,
+                &format!("Null value not supported for {}", config.name),
+            );
         };
         settings.insert(config.name.to_string(), value.to_string());
     }
@@ -80,7 +102,10 @@ fn create_one(
         shared.topics.check(&asked.name, partitions, &settings)?;
         return Ok((partitions, None));
     }
-    Ok((partitions, Some(shared.topics.create(&asked.name, partitions, settings)?)))
+    Ok((
+        partitions,
+        Some(shared.topics.create(&asked.name, partitions, &settings)?),
+    ))
 }
 
 fn tell_created(
@@ -102,10 +127,21 @@ fn tell_created(
     let configs = SETTINGS.iter().map(|setting| {
         CreatableTopicConfigs::default()
             .with_name(wire(setting.name))
-            .with_value(Some(wire(value_of(setting.name, &own, shared.topics.defaults()))))
-            .with_config_source(super::configs::source_of(setting.name, &own, shared.topics.defaults()))
+            .with_value(Some(wire(value_of(
+                setting.name,
+                &own,
+                shared.topics.defaults(),
+            ))))
+            .with_config_source(super::configs::source_of(
+                setting.name,
+                &own,
+                shared.topics.defaults(),
+            ))
     });
-    let told = told.with_num_partitions(partitions).with_replication_factor(1).with_configs(Some(configs.collect()));
+    let told = told
+        .with_num_partitions(partitions)
+        .with_replication_factor(1)
+        .with_configs(Some(configs.collect()));
     match topic {
         Some(topic) if call.version >= 7 => told.with_topic_id(topic.id),
         _ => told,
@@ -113,25 +149,53 @@ fn tell_created(
 }
 
 /// Deletes topics, and what groups had committed on them.
-pub(crate) fn delete(shared: &Shared, call: &Call, request: &DeleteTopicsRequest) -> DeleteTopicsResponse {
-    let named = request.topic_names.iter().map(|name| DeleteTopicState::default().with_name(Some(name.clone())));
-    let asked: Vec<DeleteTopicState> = if call.version >= 6 { request.topics.clone() } else { named.collect() };
+pub(crate) fn delete(
+    shared: &Shared,
+    call: &Call,
+    request: &DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
+    let named = request
+        .topic_names
+        .iter()
+        .map(|name| DeleteTopicState::default().with_name(Some(name.clone())));
+    let asked: Vec<DeleteTopicState> = if call.version >= 6 {
+        request.topics.clone()
+    } else {
+        named.collect()
+    };
     let responses = asked.iter().map(|state| {
         let topic = match &state.name {
-            Some(name) => shared.topics.get(name).ok_or(ResponseError::UnknownTopicOrPartition),
-            None => shared.topics.by_id(&state.topic_id).ok_or(ResponseError::UnknownTopicId),
+            Some(name) => shared
+                .topics
+                .get(name)
+                .ok_or(ResponseError::UnknownTopicOrPartition),
+            None => shared
+                .topics
+                .by_id(&state.topic_id)
+                .ok_or(ResponseError::UnknownTopicId),
         };
         let (name, id) = match &topic {
             Ok(topic) => (Some(TopicName(wire(&topic.name))), topic.id),
             Err(_) => (state.name.clone(), state.topic_id),
         };
         let told = DeletableTopicResult::default().with_name(name);
-        let told = if call.version >= 6 { told.with_topic_id(id) } else { told };
-        match topic.map_err(|error| Denied::new(error, error.to_string())).and_then(|topic| remove(shared, &topic)) {
+        let told = if call.version >= 6 {
+            told.with_topic_id(id)
+        } else {
+            told
+        };
+        match topic
+            .map_err(|error| Denied::new(error, error.to_string()))
+            .and_then(|topic| remove(shared, &topic))
+        {
             Ok(_) => told,
             Err(denied) => {
                 let told = told.with_error_code(denied.error.code());
-                if call.version >= 5 { told.with_error_message(Some(wire(&denied.message))) } else { told }
+                if call.version >= 5 {
+                    told.with_error_message(Some(wire(&denied.message)))
+                } else {
+                    told
+                }
             }
         }
     });
@@ -145,14 +209,17 @@ fn remove(shared: &Shared, topic: &Topic) -> Result<Uuid, Denied> {
 }
 
 /// Gives topics more partitions.
-pub(crate) fn create_partitions(shared: &Shared, request: &CreatePartitionsRequest) -> CreatePartitionsResponse {
+pub(crate) fn create_partitions(
+    shared: &Shared,
+    request: &CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
     let results = request.topics.iter().map(|asked| {
         let told = CreatePartitionsTopicResult::default().with_name(asked.name.clone());
         match grow(shared, asked, request.validate_only) {
             Ok(()) => told,
-            Err(denied) => {
-                told.with_error_code(denied.error.code()).with_error_message(Some(wire(&denied.message)))
-            }
+            Err(denied) => told
+                .with_error_code(denied.error.code())
+                .with_error_message(Some(wire(&denied.message))),
         }
     });
     CreatePartitionsResponse::default().with_results(results.collect())

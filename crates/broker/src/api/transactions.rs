@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
-        DescribeTransactionsRequest, DescribeTransactionsResponse, EndTxnRequest, EndTxnResponse,
-        InitProducerIdRequest, InitProducerIdResponse, ListTransactionsRequest, ListTransactionsResponse, TopicName,
-        TransactionalId,
-        add_partitions_to_txn_response::{AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult},
+        AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest,
+        AddPartitionsToTxnResponse, DescribeTransactionsRequest, DescribeTransactionsResponse,
+        EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse,
+        ListTransactionsRequest, ListTransactionsResponse, TopicName, TransactionalId,
+        add_partitions_to_txn_response::{
+            AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
+        },
         describe_transactions_response::{self, TopicData},
         list_transactions_response,
     },
@@ -37,15 +39,27 @@ fn fenced_for(code: i16, version: i16, since: i16) -> i16 {
 }
 
 /// Gives out producer ids and epochs.
-pub(crate) fn init(shared: &Shared, call: &Call, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+pub(crate) fn init(
+    shared: &Shared,
+    call: &Call,
+    request: &InitProducerIdRequest,
+) -> InitProducerIdResponse {
     let told = InitProducerIdResponse::default();
     let outcome = match &request.transactional_id {
-        None => shared.transactions.fresh_id().map(|id| (id, 0)).map_err(Refused::Disk),
+        None => shared
+            .transactions
+            .fresh_id()
+            .map(|id| (id, 0))
+            .map_err(Refused::Disk),
         Some(id) if id.is_empty() => Err(Refused::Answer(ResponseError::InvalidRequest)),
         Some(id) => {
             let held = (request.producer_id.0, request.producer_epoch);
             let held = (call.version >= 3 && held.0 >= 0).then_some(held);
-            let asking = Asking { held, timeout_ms: request.transaction_timeout_ms, now_ms: now_ms() };
+            let asking = Asking {
+                held,
+                timeout_ms: request.transaction_timeout_ms,
+                now_ms: now_ms(),
+            };
             shared.transactions.init(id, asking)
         }
     };
@@ -53,7 +67,9 @@ pub(crate) fn init(shared: &Shared, call: &Call, request: &InitProducerIdRequest
         Ok((id, epoch)) => told.with_producer_id(id.into()).with_producer_epoch(epoch),
         Err(refused) => {
             let code = fenced_for(code(refused), call.version, 4);
-            told.with_error_code(code).with_producer_id((-1).into()).with_producer_epoch(-1)
+            told.with_error_code(code)
+                .with_producer_id((-1).into())
+                .with_producer_epoch(-1)
         }
     }
 }
@@ -67,17 +83,29 @@ pub(crate) fn add_partitions(
     let asked: Vec<(String, i32)> = request
         .v3_and_below_topics
         .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|index| (topic.name.to_string(), *index)))
+        .flat_map(|topic| {
+            topic
+                .partitions
+                .iter()
+                .map(|index| (topic.name.to_string(), *index))
+        })
         .collect();
     let missing = |(name, index): &(String, i32)| shared.topics.partition(name, *index).is_none();
     let any_missing = asked.iter().any(missing);
     let outcome = if any_missing {
         ResponseError::OperationNotAttempted.code()
     } else {
-        let producer = (request.v3_and_below_producer_id.0, request.v3_and_below_producer_epoch);
+        let producer = (
+            request.v3_and_below_producer_id.0,
+            request.v3_and_below_producer_epoch,
+        );
         let id = &request.v3_and_below_transactional_id;
-        let added = shared.transactions.add(id, producer, asked, Vec::new(), now_ms());
-        added.err().map_or(0, |refused| fenced_for(code(refused), call.version, 2))
+        let added = shared
+            .transactions
+            .add(id, producer, asked, Vec::new(), now_ms());
+        added
+            .err()
+            .map_or(0, |refused| fenced_for(code(refused), call.version, 2))
     };
     let results = request.v3_and_below_topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|index| {
@@ -86,7 +114,9 @@ pub(crate) fn add_partitions(
             } else {
                 outcome
             };
-            AddPartitionsToTxnPartitionResult::default().with_partition_index(*index).with_partition_error_code(code)
+            AddPartitionsToTxnPartitionResult::default()
+                .with_partition_index(*index)
+                .with_partition_error_code(code)
         });
         AddPartitionsToTxnTopicResult::default()
             .with_name(topic.name.clone())
@@ -96,19 +126,38 @@ pub(crate) fn add_partitions(
 }
 
 /// Takes a group's offsets into a transaction.
-pub(crate) fn add_offsets(shared: &Shared, call: &Call, request: &AddOffsetsToTxnRequest) -> AddOffsetsToTxnResponse {
+pub(crate) fn add_offsets(
+    shared: &Shared,
+    call: &Call,
+    request: &AddOffsetsToTxnRequest,
+) -> AddOffsetsToTxnResponse {
     let producer = (request.producer_id.0, request.producer_epoch);
     let groups = vec![request.group_id.to_string()];
-    let added = shared.transactions.add(&request.transactional_id, producer, Vec::new(), groups, now_ms());
-    let code = added.err().map_or(0, |refused| fenced_for(code(refused), call.version, 2));
+    let added = shared.transactions.add(
+        &request.transactional_id,
+        producer,
+        Vec::new(),
+        groups,
+        now_ms(),
+    );
+    let code = added
+        .err()
+        .map_or(0, |refused| fenced_for(code(refused), call.version, 2));
     AddOffsetsToTxnResponse::default().with_error_code(code)
 }
 
 /// Commits or aborts.
 pub(crate) fn end(shared: &Shared, call: &Call, request: &EndTxnRequest) -> EndTxnResponse {
     let producer = (request.producer_id.0, request.producer_epoch);
-    let ended = shared.transactions.end(&request.transactional_id, producer, request.committed, now_ms());
-    let code = ended.err().map_or(0, |refused| fenced_for(code(refused), call.version, 2));
+    let ended = shared.transactions.end(
+        &request.transactional_id,
+        producer,
+        request.committed,
+        now_ms(),
+    );
+    let code = ended
+        .err()
+        .map_or(0, |refused| fenced_for(code(refused), call.version, 2));
     EndTxnResponse::default().with_error_code(code)
 }
 
@@ -124,9 +173,13 @@ fn phase_name(transaction: &Transaction) -> &'static str {
 }
 
 /// Tells all about some transactional ids.
-pub(crate) fn describe(shared: &Shared, request: &DescribeTransactionsRequest) -> DescribeTransactionsResponse {
+pub(crate) fn describe(
+    shared: &Shared,
+    request: &DescribeTransactionsRequest,
+) -> DescribeTransactionsResponse {
     let states = request.transactional_ids.iter().map(|id| {
-        let told = describe_transactions_response::TransactionState::default().with_transactional_id(id.clone());
+        let told = describe_transactions_response::TransactionState::default()
+            .with_transactional_id(id.clone());
         let Some(transaction) = shared.transactions.describe(id) else {
             return told.with_error_code(ResponseError::TransactionalIdNotFound.code());
         };
@@ -135,7 +188,9 @@ pub(crate) fn describe(shared: &Shared, request: &DescribeTransactionsRequest) -
             topics.entry(name).or_default().push(*index);
         }
         let topics = topics.into_iter().map(|(name, partitions)| {
-            TopicData::default().with_topic(TopicName(wire(name))).with_partitions(partitions)
+            TopicData::default()
+                .with_topic(TopicName(wire(name)))
+                .with_partitions(partitions)
         });
         told.with_transaction_state(wire(phase_name(&transaction)))
             .with_transaction_timeout_ms(transaction.timeout_ms)

@@ -56,11 +56,19 @@ pub(crate) struct Seen {
 
 impl Groups {
     pub(crate) fn new(initial_delay_ms: i64) -> Groups {
-        Groups { inner: Mutex::default(), initial_delay_ms }
+        Groups {
+            inner: Mutex::default(),
+            initial_delay_ms,
+        }
     }
 
     /// Joins; the answer comes when the group is ready. The error is the answer when there is nothing to wait for.
-    pub(crate) async fn join(&self, group: &str, join: Join, now_ms: i64) -> Result<Joined, JoinRefused> {
+    pub(crate) async fn join(
+        &self,
+        group: &str,
+        join: Join,
+        now_ms: i64,
+    ) -> Result<Joined, JoinRefused> {
         let id = join.member_id.clone();
         let (sender, receiver) = oneshot::channel();
         {
@@ -68,7 +76,10 @@ impl Groups {
             let ticket = inner.next_ticket();
             inner.joining.insert(ticket, sender);
             let delay = self.initial_delay_ms;
-            let of = inner.all.entry(group.to_owned()).or_insert_with(|| Group::new(delay));
+            let of = inner
+                .all
+                .entry(group.to_owned())
+                .or_insert_with(|| Group::new(delay));
             let outcome = of.join(join, ticket, now_ms);
             inner.answer(group);
             if let Err(refused) = outcome {
@@ -83,13 +94,23 @@ impl Groups {
     }
 
     /// Asks for the assignment; the answer comes when the leader has brought it.
-    pub(crate) async fn sync(&self, group: &str, sync: Sync<'_>, now_ms: i64) -> Result<Bytes, ResponseError> {
+    pub(crate) async fn sync(
+        &self,
+        group: &str,
+        sync: Sync<'_>,
+        now_ms: i64,
+    ) -> Result<Bytes, ResponseError> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut inner = self.inner.lock();
             let ticket = inner.next_ticket();
             inner.syncing.insert(ticket, sender);
-            let Sync { member_id, instance, generation, assignments } = sync;
+            let Sync {
+                member_id,
+                instance,
+                generation,
+                assignments,
+            } = sync;
             let outcome = match inner.all.get_mut(group) {
                 Some(of) => of.sync(member_id, instance, generation, assignments, ticket, now_ms),
                 None => Err(ResponseError::UnknownMemberId),
@@ -100,7 +121,9 @@ impl Groups {
                 return Err(error);
             }
         }
-        receiver.await.unwrap_or(Err(ResponseError::CoordinatorNotAvailable))
+        receiver
+            .await
+            .unwrap_or(Err(ResponseError::CoordinatorNotAvailable))
     }
 
     /// Does something to a group that is there, and sends the answers that this makes ready.
@@ -125,7 +148,12 @@ impl Groups {
 
     /// All groups, as others may see them.
     pub(crate) fn list(&self) -> Vec<Seen> {
-        self.inner.lock().all.iter().map(|(id, group)| see(id, group)).collect()
+        self.inner
+            .lock()
+            .all
+            .iter()
+            .map(|(id, group)| see(id, group))
+            .collect()
     }
 
     /// One group, as others may see it.
@@ -155,14 +183,22 @@ impl Inner {
 
     /// Sends what a group has to say; whoever hung up is not our concern, its session will expire.
     fn answer(&mut self, group: &str) {
-        let replies = self.all.get_mut(group).map(Group::take_replies).unwrap_or_default();
+        let replies = self
+            .all
+            .get_mut(group)
+            .map(Group::take_replies)
+            .unwrap_or_default();
         for reply in replies {
             match reply {
                 Reply::Joined(ticket, answer) => {
-                    self.joining.remove(&ticket).map(|sender| sender.send(answer).ok());
+                    self.joining
+                        .remove(&ticket)
+                        .map(|sender| sender.send(answer).ok());
                 }
                 Reply::Synced(ticket, answer) => {
-                    self.syncing.remove(&ticket).map(|sender| sender.send(answer).ok());
+                    self.syncing
+                        .remove(&ticket)
+                        .map(|sender| sender.send(answer).ok());
                 }
             }
         }

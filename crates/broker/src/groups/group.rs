@@ -38,8 +38,13 @@ pub(crate) struct Group {
 enum Phase {
     Empty,
     /// Waiting for members to join; `not_before` holds the first assignment back for others to come.
-    Preparing { not_before: i64, deadline: i64 },
-    Completing { deadline: i64 },
+    Preparing {
+        not_before: i64,
+        deadline: i64,
+    },
+    Completing {
+        deadline: i64,
+    },
     Stable,
 }
 
@@ -132,7 +137,12 @@ impl Group {
     }
 
     /// A member joins or joins again.
-    pub(crate) fn join(&mut self, join: Join, ticket: Ticket, now_ms: i64) -> Result<(), JoinRefused> {
+    pub(crate) fn join(
+        &mut self,
+        join: Join,
+        ticket: Ticket,
+        now_ms: i64,
+    ) -> Result<(), JoinRefused> {
         let refused = |error| Err((error, join.member_id.clone()));
         if join.session_ms <= 0 {
             return refused(ResponseError::InvalidSessionTimeout);
@@ -146,7 +156,9 @@ impl Group {
         if let Some(instance) = &join.instance {
             match self.member_of_instance(instance) {
                 None => return refused(ResponseError::UnknownMemberId),
-                Some(id) if id != join.member_id => return refused(ResponseError::FencedInstanceId),
+                Some(id) if id != join.member_id => {
+                    return refused(ResponseError::FencedInstanceId);
+                }
                 Some(_) => {}
             }
         }
@@ -169,21 +181,28 @@ impl Group {
         let others: Vec<&Member> = self
             .members
             .iter()
-            .filter(|(id, member)| **id != join.member_id && (join.instance.is_none() || member.instance != join.instance))
+            .filter(|(id, member)| {
+                **id != join.member_id
+                    && (join.instance.is_none() || member.instance != join.instance)
+            })
             .map(|(_, member)| member)
             .collect();
         if others.is_empty() {
             return true;
         }
         let common = |(name, _): &(String, Bytes)| others.iter().all(|member| member.knows(name));
-        self.protocol_type.as_deref() == Some(&join.protocol_type) && join.protocols.iter().any(common)
+        self.protocol_type.as_deref() == Some(&join.protocol_type)
+            && join.protocols.iter().any(common)
     }
 
     fn join_new(&mut self, join: Join, ticket: Ticket, now_ms: i64) -> Result<(), JoinRefused> {
         let id = join.new_id.clone();
-        let before = join.instance.as_ref().and_then(|instance| self.member_of_instance(instance));
+        let before = join
+            .instance
+            .as_ref()
+            .and_then(|instance| self.member_of_instance(instance));
         if let Some(before) = before {
-            self.replace(&before, id, join, ticket, now_ms);
+            self.replace(&before, &id, join, ticket, now_ms);
         } else if join.id_first && join.instance.is_none() {
             self.promised.insert(id.clone(), now_ms + join.session_ms);
             return Err((ResponseError::MemberIdRequired, id));
@@ -195,7 +214,10 @@ impl Group {
 
     fn member_of_instance(&self, instance: &str) -> Option<String> {
         let of_instance = |member: &Member| member.instance.as_deref() == Some(instance);
-        self.members.iter().find(|(_, member)| of_instance(member)).map(|(id, _)| id.clone())
+        self.members
+            .iter()
+            .find(|(_, member)| of_instance(member))
+            .map(|(id, _)| id.clone())
     }
 
     fn admit(&mut self, id: String, join: Join, ticket: Ticket, now_ms: i64) {
@@ -205,23 +227,27 @@ impl Group {
     }
 
     /// A static member came back under a new id: the old id is fenced, the assignment stays.
-    fn replace(&mut self, before: &str, id: String, join: Join, ticket: Ticket, now_ms: i64) {
-        let Some(old) = self.members.remove(before) else { return };
+    fn replace(&mut self, before: &str, id: &str, join: Join, ticket: Ticket, now_ms: i64) {
+        let Some(old) = self.members.remove(before) else {
+            return;
+        };
         for reply in [
-            old.joining.map(|ticket| Reply::Joined(ticket, Err(ResponseError::FencedInstanceId))),
-            old.syncing.map(|ticket| Reply::Synced(ticket, Err(ResponseError::FencedInstanceId))),
+            old.joining
+                .map(|ticket| Reply::Joined(ticket, Err(ResponseError::FencedInstanceId))),
+            old.syncing
+                .map(|ticket| Reply::Synced(ticket, Err(ResponseError::FencedInstanceId))),
         ] {
             self.replies.extend(reply);
         }
         if self.leader.as_deref() == Some(before) {
-            self.leader = Some(id.clone());
+            self.leader = Some(id.to_owned());
         }
         let same = old.protocols == join.protocols;
         let mut member = Member::new(join, ticket, now_ms);
         member.assignment = old.assignment;
-        self.members.insert(id.clone(), member);
+        self.members.insert(id.to_owned(), member);
         if same && self.phase == Phase::Stable {
-            self.answer_join(&id, now_ms);
+            self.answer_join(id, now_ms);
         } else {
             self.prepare(now_ms);
         }
@@ -230,10 +256,15 @@ impl Group {
     fn rejoin(&mut self, join: Join, ticket: Ticket, now_ms: i64) {
         let id = join.member_id.clone();
         let is_leader = self.leader.as_ref() == Some(&id);
-        let Some(member) = self.members.get_mut(&id) else { return };
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
         let same = member.protocols == join.protocols;
         if let Some(stale) = member.joining.replace(ticket) {
-            self.replies.push(Reply::Joined(stale, Err(ResponseError::RebalanceInProgress)));
+            self.replies.push(Reply::Joined(
+                stale,
+                Err(ResponseError::RebalanceInProgress),
+            ));
         }
         member.protocols = join.protocols;
         member.session_ms = join.session_ms;
@@ -242,48 +273,88 @@ impl Group {
         match self.phase {
             Phase::Completing { .. } if same => self.answer_join(&id, now_ms),
             Phase::Stable if same && !is_leader => self.answer_join(&id, now_ms),
-            Phase::Empty | Phase::Preparing { .. } | Phase::Completing { .. } | Phase::Stable => self.prepare(now_ms),
+            Phase::Empty | Phase::Preparing { .. } | Phase::Completing { .. } | Phase::Stable => {
+                self.prepare(now_ms)
+            }
         }
     }
 
     /// Begins a rebalance, or looks whether the one under way is complete.
     fn prepare(&mut self, now_ms: i64) {
         if !matches!(self.phase, Phase::Preparing { .. }) {
-            let delay = if self.phase == Phase::Empty { self.initial_delay_ms } else { 0 };
+            let delay = if self.phase == Phase::Empty {
+                self.initial_delay_ms
+            } else {
+                0
+            };
             for member in self.members.values_mut() {
                 member.assignment = Bytes::new();
                 if let Some(ticket) = member.syncing.take() {
-                    self.replies.push(Reply::Synced(ticket, Err(ResponseError::RebalanceInProgress)));
+                    self.replies.push(Reply::Synced(
+                        ticket,
+                        Err(ResponseError::RebalanceInProgress),
+                    ));
                 }
             }
-            let wait = self.members.values().map(|member| member.rebalance_ms).max().unwrap_or(0);
-            self.phase = Phase::Preparing { not_before: now_ms + delay, deadline: now_ms + wait.max(delay) };
+            let wait = self
+                .members
+                .values()
+                .map(|member| member.rebalance_ms)
+                .max()
+                .unwrap_or(0);
+            self.phase = Phase::Preparing {
+                not_before: now_ms + delay,
+                deadline: now_ms + wait.max(delay),
+            };
         }
         self.complete_if_ready(now_ms);
     }
 
     fn complete_if_ready(&mut self, now_ms: i64) {
-        let Phase::Preparing { not_before, deadline } = self.phase else { return };
-        let all_here = self.promised.is_empty() && self.members.values().all(|member| member.joining.is_some());
+        let Phase::Preparing {
+            not_before,
+            deadline,
+        } = self.phase
+        else {
+            return;
+        };
+        let all_here = self.promised.is_empty()
+            && self.members.values().all(|member| member.joining.is_some());
         if now_ms >= deadline || (all_here && now_ms >= not_before) {
             self.complete(now_ms);
         }
     }
 
     fn complete(&mut self, now_ms: i64) {
-        self.members.retain(|_, member| member.joining.is_some() || member.instance.is_some());
+        self.members
+            .retain(|_, member| member.joining.is_some() || member.instance.is_some());
         self.generation += 1;
         if self.members.values().all(|member| member.joining.is_none()) {
             self.become_empty();
             return;
         }
         self.protocol = self.vote();
-        let here = |id: &String| self.members.get(id).is_some_and(|member| member.joining.is_some());
+        let here = |id: &String| {
+            self.members
+                .get(id)
+                .is_some_and(|member| member.joining.is_some())
+        };
         if !self.leader.as_ref().is_some_and(here) {
-            self.leader = self.members.iter().find(|(_, member)| member.joining.is_some()).map(|(id, _)| id.clone());
+            self.leader = self
+                .members
+                .iter()
+                .find(|(_, member)| member.joining.is_some())
+                .map(|(id, _)| id.clone());
         }
-        let wait = self.members.values().map(|member| member.rebalance_ms).max().unwrap_or(0);
-        self.phase = Phase::Completing { deadline: now_ms + wait };
+        let wait = self
+            .members
+            .values()
+            .map(|member| member.rebalance_ms)
+            .max()
+            .unwrap_or(0);
+        self.phase = Phase::Completing {
+            deadline: now_ms + wait,
+        };
         let ids: Vec<String> = self.members.keys().cloned().collect();
         ids.iter().for_each(|id| self.answer_join(id, now_ms));
     }
@@ -305,15 +376,26 @@ impl Group {
             }
         }
         let most = votes.values().max().copied()?;
-        votes.iter().find(|(_, count)| **count == most).map(|(name, _)| (*name).to_owned())
+        votes
+            .iter()
+            .find(|(_, count)| **count == most)
+            .map(|(name, _)| (*name).to_owned())
     }
 
     fn answer_join(&mut self, id: &str, now_ms: i64) {
         let is_leader = self.leader.as_deref() == Some(id);
         let protocol = self.protocol.clone();
-        let members = if is_leader { self.everyone(protocol.as_deref()) } else { Vec::new() };
-        let Some(member) = self.members.get_mut(id) else { return };
-        let Some(ticket) = member.joining.take() else { return };
+        let members = if is_leader {
+            self.everyone(protocol.as_deref())
+        } else {
+            Vec::new()
+        };
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
+        let Some(ticket) = member.joining.take() else {
+            return;
+        };
         member.expires_at = now_ms + member.session_ms;
         let joined = Joined {
             generation: self.generation,
@@ -328,7 +410,10 @@ impl Group {
 
     fn everyone(&self, protocol: Option<&str>) -> Vec<(String, Option<String>, Bytes)> {
         let metadata = |member: &Member| member.metadata(protocol.unwrap_or_default());
-        self.members.iter().map(|(id, member)| (id.clone(), member.instance.clone(), metadata(member))).collect()
+        self.members
+            .iter()
+            .map(|(id, member)| (id.clone(), member.instance.clone(), metadata(member)))
+            .collect()
     }
 
     /// A member asks for its assignment; the leader brings everyone's.
@@ -343,7 +428,9 @@ impl Group {
     ) -> Result<(), ResponseError> {
         self.check(member_id, instance, generation)?;
         let is_leader = self.leader.as_deref() == Some(member_id);
-        let Some(member) = self.members.get_mut(member_id) else { return Err(ResponseError::UnknownMemberId) };
+        let Some(member) = self.members.get_mut(member_id) else {
+            return Err(ResponseError::UnknownMemberId);
+        };
         member.expires_at = now_ms + member.session_ms;
         match self.phase {
             Phase::Empty => return Err(ResponseError::UnknownMemberId),
@@ -354,7 +441,10 @@ impl Group {
             }
             Phase::Completing { .. } => {
                 if let Some(stale) = member.syncing.replace(ticket) {
-                    self.replies.push(Reply::Synced(stale, Err(ResponseError::RebalanceInProgress)));
+                    self.replies.push(Reply::Synced(
+                        stale,
+                        Err(ResponseError::RebalanceInProgress),
+                    ));
                 }
                 if is_leader {
                     self.assign(assignments, now_ms);
@@ -374,7 +464,8 @@ impl Group {
         for member in self.members.values_mut() {
             if let Some(ticket) = member.syncing.take() {
                 member.expires_at = now_ms + member.session_ms;
-                self.replies.push(Reply::Synced(ticket, Ok(member.assignment.clone())));
+                self.replies
+                    .push(Reply::Synced(ticket, Ok(member.assignment.clone())));
             }
         }
     }
@@ -406,7 +497,11 @@ impl Group {
         now_ms: i64,
     ) -> Result<(), ResponseError> {
         if generation < 0 && member_id.is_empty() && instance.is_none() {
-            return if self.members.is_empty() { Ok(()) } else { Err(ResponseError::UnknownMemberId) };
+            return if self.members.is_empty() {
+                Ok(())
+            } else {
+                Err(ResponseError::UnknownMemberId)
+            };
         }
         self.check(member_id, instance, generation)?;
         if let Some(member) = self.members.get_mut(member_id) {
@@ -431,7 +526,12 @@ impl Group {
         self.check(member_id, instance, generation)
     }
 
-    fn check(&self, member_id: &str, instance: Option<&str>, generation: i32) -> Result<(), ResponseError> {
+    fn check(
+        &self,
+        member_id: &str,
+        instance: Option<&str>,
+        generation: i32,
+    ) -> Result<(), ResponseError> {
         if let Some(instance) = instance {
             match self.member_of_instance(instance) {
                 None => return Err(ResponseError::UnknownMemberId),
@@ -458,7 +558,9 @@ impl Group {
         let id = match instance {
             Some(instance) => match self.member_of_instance(instance) {
                 None => return Err(ResponseError::UnknownMemberId),
-                Some(id) if !member_id.is_empty() && id != member_id => return Err(ResponseError::FencedInstanceId),
+                Some(id) if !member_id.is_empty() && id != member_id => {
+                    return Err(ResponseError::FencedInstanceId);
+                }
                 Some(id) => id,
             },
             None => member_id.to_owned(),
@@ -475,10 +577,20 @@ impl Group {
     }
 
     fn remove(&mut self, id: &str, now_ms: i64) {
-        let Some(member) = self.members.remove(id) else { return };
+        let Some(member) = self.members.remove(id) else {
+            return;
+        };
         let gone = ResponseError::UnknownMemberId;
-        self.replies.extend(member.joining.map(|ticket| Reply::Joined(ticket, Err(gone))));
-        self.replies.extend(member.syncing.map(|ticket| Reply::Synced(ticket, Err(gone))));
+        self.replies.extend(
+            member
+                .joining
+                .map(|ticket| Reply::Joined(ticket, Err(gone))),
+        );
+        self.replies.extend(
+            member
+                .syncing
+                .map(|ticket| Reply::Synced(ticket, Err(gone))),
+        );
         if self.leader.as_deref() == Some(id) {
             self.leader = None;
         }
@@ -489,8 +601,12 @@ impl Group {
     pub(crate) fn tick(&mut self, now_ms: i64) {
         self.promised.retain(|_, until| *until > now_ms);
         let silent = |member: &Member| member.joining.is_none() && member.expires_at <= now_ms;
-        let expired: Vec<String> =
-            self.members.iter().filter(|(_, member)| silent(member)).map(|(id, _)| id.clone()).collect();
+        let expired: Vec<String> = self
+            .members
+            .iter()
+            .filter(|(_, member)| silent(member))
+            .map(|(id, _)| id.clone())
+            .collect();
         expired.iter().for_each(|id| self.remove(id, now_ms));
         if let Phase::Completing { deadline } = self.phase
             && now_ms >= deadline
@@ -530,7 +646,11 @@ impl Member {
 
     /// What the member said of itself for a protocol.
     pub(crate) fn metadata(&self, protocol: &str) -> Bytes {
-        self.protocols.iter().find(|(name, _)| name == protocol).map(|(_, bytes)| bytes.clone()).unwrap_or_default()
+        self.protocols
+            .iter()
+            .find(|(name, _)| name == protocol)
+            .map(|(_, bytes)| bytes.clone())
+            .unwrap_or_default()
     }
 }
 

@@ -54,26 +54,44 @@ impl Offsets {
         let mut committed: BTreeMap<String, Partitions> = BTreeMap::new();
         let mut pending: BTreeMap<(i64, String), Partitions> = BTreeMap::new();
         for (key, value) in journal.entries() {
-            let (producer_id, group, partition, offset) = decode(key, value).map_err(|_| Error::Damaged {
-                path: path.to_path_buf(),
-                position: 0,
-                what: "an entry cannot be read".into(),
-            })?;
+            let (producer_id, group, partition, offset) =
+                decode(key, value).map_err(|_| Error::Damaged {
+                    path: path.to_path_buf(),
+                    position: 0,
+                    what: "an entry cannot be read".into(),
+                })?;
             let of_group = match producer_id {
                 Some(id) => pending.entry((id, group)).or_default(),
                 None => committed.entry(group).or_default(),
             };
             of_group.insert(partition, offset);
         }
-        Ok(Offsets { inner: Mutex::new(Inner { journal, committed, pending }) })
+        Ok(Offsets {
+            inner: Mutex::new(Inner {
+                journal,
+                committed,
+                pending,
+            }),
+        })
     }
 
     /// Commits offsets of a group.
-    pub(crate) fn commit(&self, group: &str, offsets: Vec<(TopicPartition, Committed)>) -> Result<()> {
+    pub(crate) fn commit(
+        &self,
+        group: &str,
+        offsets: Vec<(TopicPartition, Committed)>,
+    ) -> Result<()> {
         let mut inner = self.inner.lock();
-        let changes = offsets.iter().map(|(at, offset)| (key(None, group, at), Some(encode(offset)))).collect();
+        let changes = offsets
+            .iter()
+            .map(|(at, offset)| (key(None, group, at), Some(encode(offset))))
+            .collect();
         inner.journal.write(changes)?;
-        inner.committed.entry(group.to_owned()).or_default().extend(offsets);
+        inner
+            .committed
+            .entry(group.to_owned())
+            .or_default()
+            .extend(offsets);
         Ok(())
     }
 
@@ -85,10 +103,16 @@ impl Offsets {
         offsets: Vec<(TopicPartition, Committed)>,
     ) -> Result<()> {
         let mut inner = self.inner.lock();
-        let changes =
-            offsets.iter().map(|(at, offset)| (key(Some(producer_id), group, at), Some(encode(offset)))).collect();
+        let changes = offsets
+            .iter()
+            .map(|(at, offset)| (key(Some(producer_id), group, at), Some(encode(offset))))
+            .collect();
         inner.journal.write(changes)?;
-        inner.pending.entry((producer_id, group.to_owned())).or_default().extend(offsets);
+        inner
+            .pending
+            .entry((producer_id, group.to_owned()))
+            .or_default()
+            .extend(offsets);
         Ok(())
     }
 
@@ -96,10 +120,19 @@ impl Offsets {
     pub(crate) fn end_transaction(&self, producer_id: i64, commit: bool) -> Result<()> {
         let mut inner = self.inner.lock();
         let range = (producer_id, String::new())..(producer_id + 1, String::new());
-        let groups: Vec<String> = inner.pending.range(range).map(|((_, group), _)| group.clone()).collect();
+        let groups: Vec<String> = inner
+            .pending
+            .range(range)
+            .map(|((_, group), _)| group.clone())
+            .collect();
         let mut changes: Vec<Change> = Vec::new();
         for group in &groups {
-            for (at, offset) in inner.pending.get(&(producer_id, group.clone())).into_iter().flatten() {
+            for (at, offset) in inner
+                .pending
+                .get(&(producer_id, group.clone()))
+                .into_iter()
+                .flatten()
+            {
                 changes.push((key(Some(producer_id), group, at), None));
                 if commit {
                     changes.push((key(None, group, at), Some(encode(offset))));
@@ -108,7 +141,10 @@ impl Offsets {
         }
         inner.journal.write(changes)?;
         for group in groups {
-            let ended = inner.pending.remove(&(producer_id, group.clone())).unwrap_or_default();
+            let ended = inner
+                .pending
+                .remove(&(producer_id, group.clone()))
+                .unwrap_or_default();
             if commit {
                 inner.committed.entry(group).or_default().extend(ended);
             }
@@ -124,14 +160,19 @@ impl Offsets {
     /// Whether an open transaction is about to change the offset.
     pub(crate) fn is_pending(&self, group: &str, at: &TopicPartition) -> bool {
         let inner = self.inner.lock();
-        inner.pending.iter().any(|((_, of), partitions)| of == group && partitions.contains_key(at))
+        inner
+            .pending
+            .iter()
+            .any(|((_, of), partitions)| of == group && partitions.contains_key(at))
     }
 
     /// All committed offsets of a group.
     pub(crate) fn list(&self, group: &str) -> Vec<(TopicPartition, Committed)> {
         let inner = self.inner.lock();
         let partitions = inner.committed.get(group).into_iter().flatten();
-        partitions.map(|(at, offset)| (at.clone(), offset.clone())).collect()
+        partitions
+            .map(|(at, offset)| (at.clone(), offset.clone()))
+            .collect()
     }
 
     /// The groups that have committed anything.
@@ -146,7 +187,12 @@ impl Offsets {
     /// Forgets some offsets of a group.
     pub(crate) fn delete(&self, group: &str, partitions: &[TopicPartition]) -> Result<()> {
         let mut inner = self.inner.lock();
-        inner.journal.write(partitions.iter().map(|at| (key(None, group, at), None)).collect())?;
+        inner.journal.write(
+            partitions
+                .iter()
+                .map(|at| (key(None, group, at), None))
+                .collect(),
+        )?;
         if let Some(committed) = inner.committed.get_mut(group) {
             partitions.iter().for_each(|at| drop(committed.remove(at)));
         }
@@ -164,8 +210,12 @@ impl Offsets {
     /// Forgets a topic that is gone, so that its namesake does not inherit offsets.
     pub(crate) fn delete_topic(&self, topic: &str) -> Result<()> {
         for group in self.groups() {
-            let partitions: Vec<_> =
-                self.list(&group).into_iter().map(|(at, _)| at).filter(|at| at.0 == topic).collect();
+            let partitions: Vec<_> = self
+                .list(&group)
+                .into_iter()
+                .map(|(at, _)| at)
+                .filter(|at| at.0 == topic)
+                .collect();
             self.delete(&group, &partitions)?;
         }
         Ok(())
@@ -206,7 +256,16 @@ fn decode(mut key: &[u8], mut value: &[u8]) -> Result<Entry, TryGetError> {
     let at = (take_text(&mut key)?, key.try_get_i32()?);
     let offset = value.try_get_i64()?;
     let leader_epoch = value.try_get_i32()?;
-    Ok((producer_id, group, at, Committed { offset, leader_epoch, metadata: take_text(&mut value)? }))
+    Ok((
+        producer_id,
+        group,
+        at,
+        Committed {
+            offset,
+            leader_epoch,
+            metadata: take_text(&mut value)?,
+        },
+    ))
 }
 
 #[cfg(test)]
@@ -214,7 +273,11 @@ mod tests {
     use super::*;
 
     fn at(offset: i64) -> Committed {
-        Committed { offset, leader_epoch: 0, metadata: "m".into() }
+        Committed {
+            offset,
+            leader_epoch: 0,
+            metadata: "m".into(),
+        }
     }
 
     #[test]
@@ -223,15 +286,21 @@ mod tests {
         let path = dir.path().join("groups");
         let partition = ("t".to_owned(), 0);
         let offsets = Offsets::open(&path).unwrap();
-        offsets.commit("g", vec![(partition.clone(), at(1))]).unwrap();
-        offsets.commit_in_transaction(7, "g", vec![(partition.clone(), at(5))]).unwrap();
+        offsets
+            .commit("g", vec![(partition.clone(), at(1))])
+            .unwrap();
+        offsets
+            .commit_in_transaction(7, "g", vec![(partition.clone(), at(5))])
+            .unwrap();
         drop(offsets);
         let offsets = Offsets::open(&path).unwrap();
         assert_eq!(offsets.get("g", &partition), Some(at(1)));
         assert!(offsets.is_pending("g", &partition));
         offsets.end_transaction(7, false).unwrap();
         assert_eq!(offsets.get("g", &partition), Some(at(1)));
-        offsets.commit_in_transaction(7, "g", vec![(partition.clone(), at(6))]).unwrap();
+        offsets
+            .commit_in_transaction(7, "g", vec![(partition.clone(), at(6))])
+            .unwrap();
         offsets.end_transaction(7, true).unwrap();
         drop(offsets);
         let offsets = Offsets::open(&path).unwrap();

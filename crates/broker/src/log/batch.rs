@@ -213,10 +213,14 @@ pub(crate) fn marker_commits(batch: &[u8]) -> Option<bool> {
 pub(crate) fn first_at_or_after(batch: &Bytes, timestamp: i64) -> Option<(i64, i64)> {
     let header = Header::read(batch).ok()?;
     if header.attributes & LOG_APPEND_TIME != 0 || header.is_control() {
-        return (header.max_timestamp >= timestamp).then_some((header.base_offset, header.max_timestamp));
+        return (header.max_timestamp >= timestamp)
+            .then_some((header.base_offset, header.max_timestamp));
     }
     let set = RecordBatchDecoder::decode(&mut batch.clone()).ok()?;
-    let found = set.records.iter().find(|record| record.timestamp >= timestamp)?;
+    let found = set
+        .records
+        .iter()
+        .find(|record| record.timestamp >= timestamp)?;
     Some((found.offset, found.timestamp))
 }
 
@@ -230,7 +234,10 @@ mod tests {
             let mut bytes = marker(7, 3, commit, 1000);
             assign(&mut bytes, 42);
             let header = verify(&bytes).unwrap();
-            assert_eq!((header.base_offset, header.last_offset(), header.size), (42, 42, bytes.len()));
+            assert_eq!(
+                (header.base_offset, header.last_offset(), header.size),
+                (42, 42, bytes.len())
+            );
             assert!(header.is_control() && header.is_transactional());
             assert_eq!(marker_commits(&bytes), Some(commit));
             let set = RecordBatchDecoder::decode(&mut Bytes::from(bytes)).unwrap();

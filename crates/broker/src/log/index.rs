@@ -31,7 +31,11 @@ impl Index {
             }
             last => {
                 let before = last.map_or(i64::MIN, |entry| entry.max_timestamp);
-                self.entries.push(Entry { offset, position, max_timestamp: before.max(max_timestamp) });
+                self.entries.push(Entry {
+                    offset,
+                    position,
+                    max_timestamp: before.max(max_timestamp),
+                });
             }
         }
     }
@@ -39,12 +43,16 @@ impl Index {
     /// The position from which a walk finds the batch that holds `offset`.
     pub(crate) fn position_before(&self, offset: i64) -> u64 {
         let after = self.entries.partition_point(|entry| entry.offset <= offset);
-        after.checked_sub(1).map_or(0, |at| self.entries[at].position)
+        after
+            .checked_sub(1)
+            .map_or(0, |at| self.entries[at].position)
     }
 
     /// The position from which a walk finds the first batch that reaches `timestamp`.
     pub(crate) fn position_of_time(&self, timestamp: i64) -> Option<u64> {
-        let at = self.entries.partition_point(|entry| entry.max_timestamp < timestamp);
+        let at = self
+            .entries
+            .partition_point(|entry| entry.max_timestamp < timestamp);
         self.entries.get(at).map(|entry| entry.position)
     }
 
@@ -85,7 +93,11 @@ impl Index {
             return None;
         }
         let entries = (0..count)
-            .map(|_| Entry { offset: at.get_i64(), position: at.get_u64(), max_timestamp: at.get_i64() })
+            .map(|_| Entry {
+                offset: at.get_i64(),
+                position: at.get_u64(),
+                max_timestamp: at.get_i64(),
+            })
             .collect();
         Some((Index { entries }, next_offset))
     }

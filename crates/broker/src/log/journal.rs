@@ -47,8 +47,13 @@ impl Journal {
             .open(path)
             .at("open", path)?;
         let bytes = fs::read(path).at("read", path)?;
-        let mut journal =
-            Journal { path: path.to_path_buf(), file, size: 0, live: BTreeMap::new(), live_bytes: 0 };
+        let mut journal = Journal {
+            path: path.to_path_buf(),
+            file,
+            size: 0,
+            live: BTreeMap::new(),
+            live_bytes: 0,
+        };
         let mut rest = bytes.as_slice();
         while let Some(changes) = next_frame(&mut rest) {
             journal.remember(changes);
@@ -63,7 +68,9 @@ impl Journal {
 
     /// Everything that lives in it, by key.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.live.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
+        self.live
+            .iter()
+            .map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
     /// Makes changes that become durable together.
@@ -71,11 +78,19 @@ impl Journal {
         if changes.is_empty() {
             return Ok(());
         }
-        let frame = encode_frame(changes.iter().map(|(key, value)| (key.as_slice(), value.as_deref())));
-        self.file.write_all_at(&frame, self.size).at("write", &self.path)?;
+        let frame = encode_frame(
+            changes
+                .iter()
+                .map(|(key, value)| (key.as_slice(), value.as_deref())),
+        );
+        self.file
+            .write_all_at(&frame, self.size)
+            .at("write", &self.path)?;
         self.size += frame.len() as u64;
         self.remember(changes);
-        if self.size > COMPACT_MIN_BYTES && self.size > self.live_bytes.saturating_mul(COMPACT_FACTOR) {
+        if self.size > COMPACT_MIN_BYTES
+            && self.size > self.live_bytes.saturating_mul(COMPACT_FACTOR)
+        {
             self.compact()?;
         }
         Ok(())
@@ -99,9 +114,17 @@ impl Journal {
 
     fn compact(&mut self) -> Result<()> {
         let path = self.path.with_extension("new");
-        let frame = encode_frame(self.live.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice()))));
+        let frame = encode_frame(
+            self.live
+                .iter()
+                .map(|(key, value)| (key.as_slice(), Some(value.as_slice()))),
+        );
         fs::write(&path, &frame).at("write", &path)?;
-        let file = OpenOptions::new().read(true).write(true).open(&path).at("open", &path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .at("open", &path)?;
         fs::rename(&path, &self.path).at("rename", &path)?;
         self.file = file;
         self.size = frame.len() as u64;
@@ -159,7 +182,10 @@ fn decode_entries(mut body: &[u8]) -> Result<Vec<Change>, TryGetError> {
 
 fn take(body: &mut &[u8], length: usize) -> Result<Vec<u8>, TryGetError> {
     let mut taken = Vec::new();
-    let part = body.get(..length).ok_or(TryGetError { requested: length, available: body.len() })?;
+    let part = body.get(..length).ok_or(TryGetError {
+        requested: length,
+        available: body.len(),
+    })?;
     taken.extend_from_slice(part);
     body.advance(length);
     Ok(taken)
@@ -175,7 +201,10 @@ mod tests {
 
     fn content(journal: &Journal) -> Vec<(String, String)> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        journal.entries().map(|(key, value)| (text(key), text(value))).collect()
+        journal
+            .entries()
+            .map(|(key, value)| (text(key), text(value)))
+            .collect()
     }
 
     #[test]
@@ -184,13 +213,18 @@ mod tests {
         let path = dir.path().join("journal");
         let mut journal = Journal::open(&path).unwrap();
         journal.write(vec![put("a", "1"), put("b", "2")]).unwrap();
-        journal.write(vec![put("a", "3"), (b"b".to_vec(), None)]).unwrap();
+        journal
+            .write(vec![put("a", "3"), (b"b".to_vec(), None)])
+            .unwrap();
         let intact = fs::read(&path).unwrap();
         journal.write(vec![put("c", "4"), put("a", "5")]).unwrap();
         let whole = fs::read(&path).unwrap();
         for length in intact.len()..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
-            assert_eq!(content(&Journal::open(&path).unwrap()), [("a".into(), "3".into())]);
+            assert_eq!(
+                content(&Journal::open(&path).unwrap()),
+                [("a".into(), "3".into())]
+            );
             assert_eq!(fs::read(&path).unwrap(), intact);
         }
     }
@@ -202,7 +236,9 @@ mod tests {
         let mut journal = Journal::open(&path).unwrap();
         let value = "x".repeat(100_000);
         for round in 0..50 {
-            journal.write(vec![put("a", &format!("{round}{value}"))]).unwrap();
+            journal
+                .write(vec![put("a", &format!("{round}{value}"))])
+                .unwrap();
         }
         assert!(fs::metadata(&path).unwrap().len() < COMPACT_MIN_BYTES);
         journal.write(vec![put("b", "1")]).unwrap();

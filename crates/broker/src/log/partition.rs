@@ -1,10 +1,6 @@
 //! A partition as the handlers see it: its log behind a lock, and who waits for it to grow.
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
@@ -48,7 +44,11 @@ pub(crate) struct Reading {
 
 impl Partition {
     pub(crate) fn open(index: i32, dir: PathBuf) -> Result<Partition> {
-        Ok(Partition { index, log: Mutex::new(PartitionLog::open(dir)?), waiters: Waiters::default() })
+        Ok(Partition {
+            index,
+            log: Mutex::new(PartitionLog::open(dir)?),
+            waiters: Waiters::default(),
+        })
     }
 
     /// Appends the one batch that a produce request may hold for a partition.
@@ -59,7 +59,9 @@ impl Partition {
         }
         let header = match batch::verify_produced(records) {
             Ok(header) => header,
-            Err(batch::Malformed::Magic(_)) => return refuse(ResponseError::UnsupportedForMessageFormat),
+            Err(batch::Malformed::Magic(_)) => {
+                return refuse(ResponseError::UnsupportedForMessageFormat);
+            }
             Err(batch::Malformed::Count) => return refuse(ResponseError::InvalidRecord),
             Err(_) => return refuse(ResponseError::CorruptMessage),
         };
@@ -78,7 +80,10 @@ impl Partition {
         commit: bool,
         config: &TopicConfig,
     ) -> Result<i64, Refused> {
-        let offset = self.log.lock().append_marker(producer_id, epoch, commit, config, now_ms())?;
+        let offset = self
+            .log
+            .lock()
+            .append_marker(producer_id, epoch, commit, config, now_ms())?;
         self.waiters.ring();
         Ok(offset)
     }
@@ -91,11 +96,26 @@ impl Partition {
             if reading.offset < bounds.start || reading.offset > bounds.end {
                 return Ok(Err(ResponseError::OffsetOutOfRange));
             }
-            let end = if reading.committed { bounds.stable } else { bounds.end };
-            (bounds, end, (reading.offset < end).then(|| log.locate(reading.offset)).flatten())
+            let end = if reading.committed {
+                bounds.stable
+            } else {
+                bounds.end
+            };
+            (
+                bounds,
+                end,
+                (reading.offset < end)
+                    .then(|| log.locate(reading.offset))
+                    .flatten(),
+            )
         };
         let Some((slice, more)) = located else {
-            return Ok(Ok(Read { bounds, records: Bytes::new(), aborted: Vec::new(), more: false }));
+            return Ok(Ok(Read {
+                bounds,
+                records: Bytes::new(),
+                aborted: Vec::new(),
+                more: false,
+            }));
         };
         let records = slice.read(reading.offset, end, reading.bytes_max, reading.at_least_one)?;
         let aborted = if reading.committed && !records.is_empty() {
@@ -104,7 +124,12 @@ impl Partition {
         } else {
             Vec::new()
         };
-        Ok(Ok(Read { bounds, records, aborted, more }))
+        Ok(Ok(Read {
+            bounds,
+            records,
+            aborted,
+            more,
+        }))
     }
 
     pub(crate) fn bounds(&self) -> Bounds {
@@ -116,10 +141,17 @@ impl Partition {
     }
 
     /// The offset and timestamp of the first record at or after `timestamp`.
-    pub(crate) fn find_time(&self, timestamp: i64, committed: bool) -> io::Result<Option<(i64, i64)>> {
+    pub(crate) fn find_time(
+        &self,
+        timestamp: i64,
+        committed: bool,
+    ) -> io::Result<Option<(i64, i64)>> {
         let log = self.log.lock();
         let bounds = log.bounds();
-        log.find_time(timestamp, if committed { bounds.stable } else { bounds.end })
+        log.find_time(
+            timestamp,
+            if committed { bounds.stable } else { bounds.end },
+        )
     }
 
     /// The offset and timestamp of the record with the largest timestamp.

@@ -68,20 +68,40 @@ impl PartitionLog {
     /// Opens the folder and finds the log's true end.
     pub(crate) fn open(dir: PathBuf) -> Result<PartitionLog> {
         fs::create_dir_all(&dir).at("create", &dir)?;
-        let Recovered { segments, producers, cut_bytes } = recovery::recover(&dir)?;
+        let Recovered {
+            segments,
+            producers,
+            cut_bytes,
+        } = recovery::recover(&dir)?;
         if cut_bytes > 0 {
             tracing::warn!(dir = %dir.display(), cut_bytes, "cut a torn batch off the end of the log");
         }
         let first = segments.front().map_or(0, |segment| segment.base_offset);
-        let start_offset = read_start(&dir)?.max(first);
-        Ok(PartitionLog { dir, segments, producers, start_offset, buffer: Vec::new() })
+        let end = segments
+            .back()
+            .map_or(i64::MAX, |segment| segment.next_offset);
+        let start_offset = read_start(&dir)?.max(first).min(end);
+        Ok(PartitionLog {
+            dir,
+            segments,
+            producers,
+            start_offset,
+            buffer: Vec::new(),
+        })
     }
 
     /// Start, last stable offset and end (which is the high watermark, with a single replica).
     pub(crate) fn bounds(&self) -> Bounds {
-        let end = self.segments.back().map_or(self.start_offset, |segment| segment.next_offset);
+        let end = self
+            .segments
+            .back()
+            .map_or(self.start_offset, |segment| segment.next_offset);
         let stable = self.producers.first_open().unwrap_or(end);
-        Bounds { start: self.start_offset, stable, end }
+        Bounds {
+            start: self.start_offset,
+            stable,
+            end,
+        }
     }
 
     /// Bytes on disk.
@@ -97,17 +117,29 @@ impl PartitionLog {
         config: &TopicConfig,
         now_ms: i64,
     ) -> Result<Appended, Refused> {
-        let append_time_ms = if config.stamps_append_time { now_ms } else { -1 };
+        let append_time_ms = if config.stamps_append_time {
+            now_ms
+        } else {
+            -1
+        };
         match self.producers.check(header) {
             Verdict::Append => {}
             Verdict::Reject(error) => return Err(Refused::Answer(error)),
             Verdict::Duplicate { base_offset } => {
-                return Ok(Appended { base_offset, append_time_ms: -1, log_start: self.start_offset });
+                return Ok(Appended {
+                    base_offset,
+                    append_time_ms: -1,
+                    log_start: self.start_offset,
+                });
             }
         }
         let written = self.write(bytes, config, append_time_ms)?;
         self.producers.appended(&written);
-        Ok(Appended { base_offset: written.base_offset, append_time_ms, log_start: self.start_offset })
+        Ok(Appended {
+            base_offset: written.base_offset,
+            append_time_ms,
+            log_start: self.start_offset,
+        })
     }
 
     /// Appends the marker that ends a transaction; gives its offset.
@@ -119,7 +151,9 @@ impl PartitionLog {
         config: &TopicConfig,
         now_ms: i64,
     ) -> Result<i64, Refused> {
-        self.producers.check_marker(producer_id, epoch).map_err(Refused::Answer)?;
+        self.producers
+            .check_marker(producer_id, epoch)
+            .map_err(Refused::Answer)?;
         let bytes = batch::marker(producer_id, epoch, commit, now_ms);
         let written = self.write(&bytes, config, -1)?;
         self.producers.ended(&written, commit);
@@ -157,7 +191,9 @@ impl PartitionLog {
     /// so that an unused partition costs no file.
     fn make_room(&mut self, bytes: u64, end: i64, config: &TopicConfig) -> Result<()> {
         match self.segments.back() {
-            Some(active) if active.size == 0 || active.size + bytes <= config.segment_bytes => return Ok(()),
+            Some(active) if active.size == 0 || active.size + bytes <= config.segment_bytes => {
+                return Ok(());
+            }
             Some(active) => {
                 active.close()?;
                 let path = recovery::snapshot_path(&self.dir, end);
@@ -172,7 +208,9 @@ impl PartitionLog {
 
     /// Where to read `offset`, and whether more segments follow that one. `None` at the end of the log.
     pub(crate) fn locate(&self, offset: i64) -> Option<(Slice, bool)> {
-        let at = self.segments.partition_point(|segment| segment.next_offset <= offset);
+        let at = self
+            .segments
+            .partition_point(|segment| segment.next_offset <= offset);
         let segment = self.segments.get(at)?;
         Some((segment.slice_from(offset), at + 1 < self.segments.len()))
     }
@@ -185,10 +223,15 @@ impl PartitionLog {
     /// The offset and timestamp of the first record at or after `timestamp` below `end`.
     pub(crate) fn find_time(&self, timestamp: i64, end: i64) -> io::Result<Option<(i64, i64)>> {
         for segment in &self.segments {
-            let Some(position) = segment.index.position_of_time(timestamp) else { continue };
+            let Some(position) = segment.index.position_of_time(timestamp) else {
+                continue;
+            };
             let found = segment.slice_at(position).find(|header, bytes| {
-                let possible = header.max_timestamp >= timestamp && header.last_offset() >= self.start_offset;
-                possible.then(|| batch::first_at_or_after(bytes, timestamp)).flatten()
+                let possible =
+                    header.max_timestamp >= timestamp && header.last_offset() >= self.start_offset;
+                possible
+                    .then(|| batch::first_at_or_after(bytes, timestamp))
+                    .flatten()
             })?;
             if let Some((offset, at)) = found {
                 return Ok((offset < end).then_some((offset.max(self.start_offset), at)));
@@ -199,8 +242,13 @@ impl PartitionLog {
 
     /// The offset and timestamp of the record with the largest timestamp.
     pub(crate) fn find_max_time(&self, end: i64) -> io::Result<Option<(i64, i64)>> {
-        let times = self.segments.iter().filter_map(|segment| segment.index.max_timestamp());
-        times.max().map_or(Ok(None), |timestamp| self.find_time(timestamp, end))
+        let times = self
+            .segments
+            .iter()
+            .filter_map(|segment| segment.index.max_timestamp());
+        times
+            .max()
+            .map_or(Ok(None), |timestamp| self.find_time(timestamp, end))
     }
 
     /// Moves the log's start forward on request, and deletes the segments before it.
@@ -221,9 +269,12 @@ impl PartitionLog {
         }
         if let Some(keep_ms) = config.retention_ms {
             let expired = |segment: &Segment| {
-                segment.index.max_timestamp().is_some_and(|newest| newest < now_ms.saturating_sub(keep_ms))
+                segment
+                    .index
+                    .max_timestamp()
+                    .is_some_and(|newest| newest < now_ms.saturating_sub(keep_ms))
             };
-            if self.segments.back().is_some_and(|active| expired(active)) {
+            if self.segments.back().is_some_and(&expired) {
                 self.make_room(u64::MAX / 2, self.bounds().end, config)?;
             }
             self.drop_front(|segment, _| expired(segment))?;
@@ -243,7 +294,9 @@ impl PartitionLog {
     fn drop_front(&mut self, mut unwanted: impl FnMut(&Segment, i64) -> bool) -> Result<()> {
         let stable = self.bounds().stable;
         while self.segments.len() > 1 {
-            let Some(front) = self.segments.front() else { break };
+            let Some(front) = self.segments.front() else {
+                break;
+            };
             if front.next_offset > stable || !unwanted(front, self.start_offset) {
                 break;
             }
@@ -274,3 +327,6 @@ fn write_start(dir: &Path, offset: i64) -> Result<()> {
     fs::rename(&new, &path).at("rename", &new)
 }
 
+#[cfg(test)]
+#[path = "partition_log_tests.rs"]
+mod tests;

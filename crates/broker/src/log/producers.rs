@@ -56,13 +56,20 @@ pub(crate) struct Aborted {
 pub(crate) enum Verdict {
     Append,
     /// It is in the log already, there.
-    Duplicate { base_offset: i64 },
+    Duplicate {
+        base_offset: i64,
+    },
     Reject(ResponseError),
 }
 
 impl Producer {
     fn new(epoch: i16) -> Producer {
-        Producer { epoch, batches: VecDeque::new(), transaction: None, last_timestamp: -1 }
+        Producer {
+            epoch,
+            batches: VecDeque::new(),
+            transaction: None,
+            last_timestamp: -1,
+        }
     }
 
     /// The sequence number of its last record, -1 before the first.
@@ -81,7 +88,11 @@ impl Producer {
 impl Producers {
     /// Judges a batch that a client wants to append.
     pub(crate) fn check(&self, header: &Header) -> Verdict {
-        let Some(known) = self.by_id.get(&header.producer_id).filter(|_| header.has_producer()) else {
+        let Some(known) = self
+            .by_id
+            .get(&header.producer_id)
+            .filter(|_| header.has_producer())
+        else {
             return Verdict::Append;
         };
         if header.producer_epoch < known.epoch {
@@ -94,12 +105,18 @@ impl Producers {
             0
         } else {
             let repeated = known.batches.iter().find(|batch| {
-                batch.base_sequence == header.base_sequence && batch.last_sequence == header.last_sequence()
+                batch.base_sequence == header.base_sequence
+                    && batch.last_sequence == header.last_sequence()
             });
             if let Some(batch) = repeated {
-                return Verdict::Duplicate { base_offset: batch.base_offset };
+                return Verdict::Duplicate {
+                    base_offset: batch.base_offset,
+                };
             }
-            known.batches.back().map_or(0, |batch| sequence_after(batch.last_sequence, 1))
+            known
+                .batches
+                .back()
+                .map_or(0, |batch| sequence_after(batch.last_sequence, 1))
         };
         if header.base_sequence == expected {
             Verdict::Append
@@ -121,8 +138,10 @@ impl Producers {
         if !header.has_producer() {
             return;
         }
-        let producer =
-            self.by_id.entry(header.producer_id).or_insert_with(|| Producer::new(header.producer_epoch));
+        let producer = self
+            .by_id
+            .entry(header.producer_id)
+            .or_insert_with(|| Producer::new(header.producer_epoch));
         producer.enter_epoch(header.producer_epoch);
         producer.last_timestamp = header.max_timestamp;
         producer.batches.push_back(Remembered {
@@ -142,8 +161,10 @@ impl Producers {
 
     /// Notes a marker that is in the log now.
     pub(crate) fn ended(&mut self, header: &Header, commit: bool) {
-        let producer =
-            self.by_id.entry(header.producer_id).or_insert_with(|| Producer::new(header.producer_epoch));
+        let producer = self
+            .by_id
+            .entry(header.producer_id)
+            .or_insert_with(|| Producer::new(header.producer_epoch));
         producer.enter_epoch(header.producer_epoch);
         producer.last_timestamp = header.max_timestamp;
         if let Some(first_offset) = producer.transaction.take() {
@@ -166,25 +187,36 @@ impl Producers {
     /// The aborted transactions that touch the offsets `from..to`, by first offset.
     pub(crate) fn aborted_in(&self, from: i64, to: i64) -> Vec<Aborted> {
         // Markers are noted in log order, so `last_offset` rises.
-        let start = self.aborted.partition_point(|aborted| aborted.last_offset < from);
-        let mut found: Vec<_> =
-            self.aborted[start..].iter().filter(|aborted| aborted.first_offset < to).copied().collect();
+        let start = self
+            .aborted
+            .partition_point(|aborted| aborted.last_offset < from);
+        let mut found: Vec<_> = self.aborted[start..]
+            .iter()
+            .filter(|aborted| aborted.first_offset < to)
+            .copied()
+            .collect();
         found.sort_unstable_by_key(|aborted| aborted.first_offset);
         found
     }
 
     /// All producers, by id.
     pub(crate) fn list(&self) -> Vec<(i64, &Producer)> {
-        let mut all: Vec<_> = self.by_id.iter().map(|(id, producer)| (*id, producer)).collect();
+        let mut all: Vec<_> = self
+            .by_id
+            .iter()
+            .map(|(id, producer)| (*id, producer))
+            .collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         all
     }
 
     /// Forgets what lies before the log's start, and producers that have long been silent.
     pub(crate) fn forget(&mut self, log_start: i64, now_ms: i64) {
-        self.aborted.retain(|aborted| aborted.last_offset >= log_start);
-        self.by_id
-            .retain(|_, producer| producer.transaction.is_some() || producer.last_timestamp > now_ms - EXPIRY_MS);
+        self.aborted
+            .retain(|aborted| aborted.last_offset >= log_start);
+        self.by_id.retain(|_, producer| {
+            producer.transaction.is_some() || producer.last_timestamp > now_ms - EXPIRY_MS
+        });
     }
 
     /// The snapshot that spares a restart the replay of older segments.
@@ -221,7 +253,10 @@ impl Producers {
         if tail.get_u32() != crc32c::crc32c(at) {
             return None;
         }
-        Producers::decode_body(&mut at).ok().flatten().filter(|_| at.is_empty())
+        Producers::decode_body(&mut at)
+            .ok()
+            .flatten()
+            .filter(|_| at.is_empty())
     }
 
     fn decode_body(at: &mut &[u8]) -> Result<Option<Producers>, TryGetError> {
@@ -283,7 +318,10 @@ mod tests {
         let mut producers = Producers::default();
         assert_eq!(producers.check(&data(0, 0, 3, -1, false)), Verdict::Append);
         producers.appended(&data(0, 0, 3, 10, false));
-        assert_eq!(producers.check(&data(0, 0, 3, -1, false)), Verdict::Duplicate { base_offset: 10 });
+        assert_eq!(
+            producers.check(&data(0, 0, 3, -1, false)),
+            Verdict::Duplicate { base_offset: 10 }
+        );
         assert_eq!(producers.check(&data(0, 3, 1, -1, false)), Verdict::Append);
         let gap = Verdict::Reject(ResponseError::OutOfOrderSequenceNumber);
         assert_eq!(producers.check(&data(0, 4, 1, -1, false)), gap);
@@ -301,7 +339,10 @@ mod tests {
             producers.check(&data(0, 0, 1, -1, false)),
             Verdict::Reject(ResponseError::OutOfOrderSequenceNumber)
         );
-        assert_eq!(producers.check(&data(0, 1, 1, -1, false)), Verdict::Duplicate { base_offset: 1 });
+        assert_eq!(
+            producers.check(&data(0, 1, 1, -1, false)),
+            Verdict::Duplicate { base_offset: 1 }
+        );
     }
 
     #[test]
@@ -309,7 +350,10 @@ mod tests {
         let mut producers = Producers::default();
         producers.appended(&data(3, 0, 1, 0, true));
         let fenced = ResponseError::InvalidProducerEpoch;
-        assert_eq!(producers.check(&data(2, 1, 1, -1, true)), Verdict::Reject(fenced));
+        assert_eq!(
+            producers.check(&data(2, 1, 1, -1, true)),
+            Verdict::Reject(fenced)
+        );
         assert_eq!(producers.check_marker(1, 2), Err(fenced));
         assert_eq!(
             producers.check(&data(3, 1, 1, -1, false)),
@@ -327,7 +371,11 @@ mod tests {
         assert_eq!(producers.first_open(), None);
         producers.appended(&data(0, 2, 1, 8, true));
         producers.ended(&data(0, -1, 1, 9, true), true);
-        let aborted = Aborted { producer_id: 1, first_offset: 5, last_offset: 7 };
+        let aborted = Aborted {
+            producer_id: 1,
+            first_offset: 5,
+            last_offset: 7,
+        };
         assert_eq!(producers.aborted_in(0, 100), [aborted]);
         assert_eq!(producers.aborted_in(7, 8), [aborted]);
         assert_eq!(producers.aborted_in(8, 100), []);

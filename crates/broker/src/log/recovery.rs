@@ -61,8 +61,14 @@ pub(crate) fn offsets_of(dir: &Path, extension: &str) -> Result<Vec<i64>> {
     let mut offsets = Vec::new();
     for entry in fs::read_dir(dir).at("read", dir)? {
         let path = entry.at("read", dir)?.path();
-        let named = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        if let (Some(offset), true) = (named, path.extension().is_some_and(|found| found == extension)) {
+        let named = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .and_then(|stem| stem.parse().ok());
+        if let (Some(offset), true) = (
+            named,
+            path.extension().is_some_and(|found| found == extension),
+        ) {
             offsets.push(offset);
         }
     }
@@ -74,10 +80,14 @@ pub(crate) fn offsets_of(dir: &Path, extension: &str) -> Result<Vec<i64>> {
 fn newest_snapshot(dir: &Path, bases: &[i64]) -> Result<(usize, Producers)> {
     for offset in offsets_of(dir, "producers")?.into_iter().rev() {
         let path = snapshot_path(dir, offset);
-        let Ok(at) = bases.binary_search(&offset) else { continue };
+        let Ok(at) = bases.binary_search(&offset) else {
+            continue;
+        };
         match Producers::decode(&fs::read(&path).at("read", &path)?) {
             Some(producers) => return Ok((at, producers)),
-            None => tracing::warn!(path = %path.display(), "damaged snapshot of producers, replaying more of the log"),
+            None => {
+                tracing::warn!(path = %path.display(), "damaged snapshot of producers, replaying more of the log")
+            }
         }
     }
     Ok((0, Producers::default()))
@@ -90,7 +100,9 @@ fn load_index(segment: &mut Segment, length: u64) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error).at("read", &path),
     };
-    let Some((index, next_offset)) = Index::decode(&bytes, length) else { return Ok(false) };
+    let Some((index, next_offset)) = Index::decode(&bytes, length) else {
+        return Ok(false);
+    };
     segment.index = index;
     segment.next_offset = next_offset;
     segment.size = length;
@@ -98,8 +110,16 @@ fn load_index(segment: &mut Segment, length: u64) -> Result<bool> {
 }
 
 /// Reads a segment through, verifying each batch; gives how many bytes were cut from its end.
-fn scan(segment: &mut Segment, length: u64, last: bool, mut replayed: Option<&mut Producers>) -> Result<u64> {
-    let mut reader = BufReader::with_capacity(1 << 20, fs::File::open(&segment.path).at("open", &segment.path)?);
+fn scan(
+    segment: &mut Segment,
+    length: u64,
+    last: bool,
+    mut replayed: Option<&mut Producers>,
+) -> Result<u64> {
+    let mut reader = BufReader::with_capacity(
+        1 << 20,
+        fs::File::open(&segment.path).at("open", &segment.path)?,
+    );
     let mut buffer = Vec::new();
     while segment.size < length {
         match next_batch(&mut reader, &mut buffer, length - segment.size) {
@@ -107,9 +127,17 @@ fn scan(segment: &mut Segment, length: u64, last: bool, mut replayed: Option<&mu
                 replay(&header, &buffer, replayed.as_deref_mut());
                 segment.admit(&header);
             }
-            Ok(header) => return refuse(segment, format!("offset {} comes twice", header.base_offset)),
+            Ok(header) => {
+                return refuse(
+                    segment,
+                    format!("offset {} comes twice", header.base_offset),
+                );
+            }
             Err(_) if last => {
-                segment.file.set_len(segment.size).at("truncate", &segment.path)?;
+                segment
+                    .file
+                    .set_len(segment.size)
+                    .at("truncate", &segment.path)?;
                 return Ok(length - segment.size);
             }
             Err(what) => return refuse(segment, what.to_string()),
@@ -119,19 +147,31 @@ fn scan(segment: &mut Segment, length: u64, last: bool, mut replayed: Option<&mu
 }
 
 fn refuse(segment: &Segment, what: String) -> Result<u64> {
-    Err(Error::Damaged { path: segment.path.clone(), position: segment.size, what })
+    Err(Error::Damaged {
+        path: segment.path.clone(),
+        position: segment.size,
+        what,
+    })
 }
 
-fn next_batch(reader: &mut impl Read, buffer: &mut Vec<u8>, left: u64) -> Result<Header, batch::Malformed> {
+fn next_batch(
+    reader: &mut impl Read,
+    buffer: &mut Vec<u8>,
+    left: u64,
+) -> Result<Header, batch::Malformed> {
     buffer.resize(HEADER_LEN, 0);
-    reader.read_exact(buffer).map_err(|_| batch::Malformed::Short)?;
+    reader
+        .read_exact(buffer)
+        .map_err(|_| batch::Malformed::Short)?;
     let header = Header::read(buffer)?;
     // A torn length must not make us reserve what the file cannot hold.
     if header.size as u64 > left {
         return Err(batch::Malformed::Short);
     }
     buffer.resize(header.size, 0);
-    reader.read_exact(&mut buffer[HEADER_LEN..]).map_err(|_| batch::Malformed::Short)?;
+    reader
+        .read_exact(&mut buffer[HEADER_LEN..])
+        .map_err(|_| batch::Malformed::Short)?;
     batch::verify(buffer)
 }
 

@@ -69,14 +69,17 @@ impl Segment {
 
     /// Writes one batch, whose header has its offsets already, at the end.
     pub(crate) fn append(&mut self, batch: &[u8], header: &Header) -> Result<()> {
-        self.file.write_all_at(batch, self.size).at("write", &self.path)?;
+        self.file
+            .write_all_at(batch, self.size)
+            .at("write", &self.path)?;
         self.admit(header);
         Ok(())
     }
 
     /// Notes a batch that is in the file.
     pub(crate) fn admit(&mut self, header: &Header) {
-        self.index.note(header.base_offset, self.size, header.max_timestamp);
+        self.index
+            .note(header.base_offset, self.size, header.max_timestamp);
         self.size += header.size as u64;
         self.next_offset = header.next_offset();
     }
@@ -94,14 +97,20 @@ impl Segment {
 
     /// The part that starts at a batch.
     pub(crate) fn slice_at(&self, from: u64) -> Slice {
-        Slice { file: Arc::clone(&self.file), from, to: self.size }
+        Slice {
+            file: Arc::clone(&self.file),
+            from,
+            to: self.size,
+        }
     }
 
     /// Removes the files.
     pub(crate) fn delete(&self) -> Result<()> {
         let index = self.path.with_extension("index");
         match std::fs::remove_file(&index) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("delete", &index)?,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).at("delete", &index)?
+            }
             _ => {}
         }
         std::fs::remove_file(&self.path).at("delete", &self.path)
@@ -111,8 +120,16 @@ impl Segment {
 impl Slice {
     /// Whole batches from the one that holds `offset` on, up to `bytes_max` bytes and below the offset `end`.
     /// The first one is given even when it is larger, if `at_least_one`.
-    pub(crate) fn read(&self, offset: i64, end: i64, bytes_max: usize, at_least_one: bool) -> io::Result<Bytes> {
-        let want = (bytes_max as u64).saturating_add(WALK_BYTES).min(self.to - self.from);
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        end: i64,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> io::Result<Bytes> {
+        let want = (bytes_max as u64)
+            .saturating_add(WALK_BYTES)
+            .min(self.to - self.from);
         let mut chunk = vec![0; usize::try_from(want).unwrap_or(usize::MAX)];
         self.file.read_exact_at(&mut chunk, self.from)?;
         let mut position = 0;
@@ -144,17 +161,23 @@ impl Slice {
             return Ok(Bytes::new());
         }
         let mut whole = vec![0; size];
-        self.file.read_exact_at(&mut whole, self.from + position as u64)?;
+        self.file
+            .read_exact_at(&mut whole, self.from + position as u64)?;
         Ok(Bytes::from(whole))
     }
 
     /// Reads batch after batch until `found` gives something.
-    pub(crate) fn find<T>(&self, mut found: impl FnMut(&Header, &Bytes) -> Option<T>) -> io::Result<Option<T>> {
+    pub(crate) fn find<T>(
+        &self,
+        mut found: impl FnMut(&Header, &Bytes) -> Option<T>,
+    ) -> io::Result<Option<T>> {
         let mut position = self.from;
         let mut head = [0; HEADER_LEN];
         while position + HEADER_LEN as u64 <= self.to {
             self.file.read_exact_at(&mut head, position)?;
-            let Ok(header) = Header::read(&head) else { break };
+            let Ok(header) = Header::read(&head) else {
+                break;
+            };
             let mut batch = vec![0; header.size];
             self.file.read_exact_at(&mut batch, position)?;
             if let Some(value) = found(&header, &Bytes::from(batch)) {

@@ -3,11 +3,7 @@
 //! A transactional id's lock is held for the whole of a change, markers included, and while a produce request of
 //! its producer is appended; so no record can slip behind the marker that should have covered it.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use kafka_protocol::error::ResponseError;
 use parking_lot::{Mutex, MutexGuard};
@@ -84,7 +80,10 @@ impl Transactions {
         Ok(Transactions {
             all: Mutex::new(all),
             journal: Mutex::new(journal),
-            ids: Mutex::new(Ids { next, reserved: next }),
+            ids: Mutex::new(Ids {
+                next,
+                reserved: next,
+            }),
             topics,
             offsets,
             timeout_max_ms,
@@ -106,7 +105,11 @@ impl Transactions {
 
     /// Gives a transactional id to a producer, ending what its previous holder left open.
     pub(crate) fn init(&self, id: &str, asking: Asking) -> Result<(i64, i16), Refused> {
-        let Asking { held, timeout_ms, now_ms } = asking;
+        let Asking {
+            held,
+            timeout_ms,
+            now_ms,
+        } = asking;
         if timeout_ms <= 0 || i64::from(timeout_ms) > self.timeout_max_ms {
             return Err(Refused::Answer(ResponseError::InvalidTransactionTimeout));
         }
@@ -136,19 +139,32 @@ impl Transactions {
     ) -> Result<(), Refused> {
         let entry = self.get(id)?;
         let mut transaction = entry.lock();
-        transaction.check(producer.0, producer.1).map_err(Refused::Answer)?;
+        transaction
+            .check(producer.0, producer.1)
+            .map_err(Refused::Answer)?;
         let mut next = transaction.clone();
-        if next.add(partitions, groups, now_ms).map_err(Refused::Answer)? {
+        if next
+            .add(partitions, groups, now_ms)
+            .map_err(Refused::Answer)?
+        {
             self.save(id, &mut transaction, next)?;
         }
         Ok(())
     }
 
     /// Commits or aborts; when this returns well, the decision stays, whatever happens to the broker.
-    pub(crate) fn end(&self, id: &str, producer: (i64, i16), commit: bool, now_ms: i64) -> Result<(), Refused> {
+    pub(crate) fn end(
+        &self,
+        id: &str,
+        producer: (i64, i16),
+        commit: bool,
+        now_ms: i64,
+    ) -> Result<(), Refused> {
         let entry = self.get(id)?;
         let mut transaction = entry.lock();
-        transaction.check(producer.0, producer.1).map_err(Refused::Answer)?;
+        transaction
+            .check(producer.0, producer.1)
+            .map_err(Refused::Answer)?;
         let mut next = transaction.clone();
         match next.end(commit, now_ms).map_err(Refused::Answer)? {
             End::Done => Ok(()),
@@ -167,7 +183,12 @@ impl Transactions {
         covers: impl FnOnce(&Transaction) -> bool,
         write: impl FnOnce() -> T,
     ) -> Result<T, ResponseError> {
-        let entry = self.all.lock().get(id).cloned().ok_or(ResponseError::InvalidProducerIdMapping)?;
+        let entry = self
+            .all
+            .lock()
+            .get(id)
+            .cloned()
+            .ok_or(ResponseError::InvalidProducerIdMapping)?;
         let transaction = entry.lock();
         match transaction.check(producer.0, producer.1) {
             Err(ResponseError::ProducerFenced) => Err(ResponseError::InvalidProducerEpoch),
@@ -181,14 +202,21 @@ impl Transactions {
     pub(crate) fn tick(&self, now_ms: i64) -> Result<()> {
         for (id, entry) in self.list() {
             // Whoever holds the lock is working on it; the next tick looks again.
-            let Some(mut transaction) = entry.try_lock() else { continue };
+            let Some(mut transaction) = entry.try_lock() else {
+                continue;
+            };
             match transaction.phase {
                 Phase::Preparing { .. } => self.write_markers(&id, &mut transaction, now_ms)?,
                 Phase::Ongoing if transaction.is_overdue(now_ms) => {
-                    tracing::info!(transactional_id = id, "aborted a transaction that took too long");
+                    tracing::info!(
+                        transactional_id = id,
+                        "aborted a transaction that took too long"
+                    );
                     self.abort_and_fence(&id, &mut transaction, now_ms)?;
                 }
-                Phase::Empty | Phase::Complete { .. } if now_ms - transaction.updated_ms > EXPIRY_MS => {
+                Phase::Empty | Phase::Complete { .. }
+                    if now_ms - transaction.updated_ms > EXPIRY_MS =>
+                {
                     self.forget(&id, &transaction)?;
                 }
                 Phase::Empty | Phase::Ongoing | Phase::Complete { .. } => {}
@@ -199,8 +227,12 @@ impl Transactions {
 
     /// All transactions, by id.
     pub(crate) fn list(&self) -> Vec<(String, Arc<Mutex<Transaction>>)> {
-        let mut all: Vec<_> =
-            self.all.lock().iter().map(|(id, entry)| (id.clone(), Arc::clone(entry))).collect();
+        let mut all: Vec<_> = self
+            .all
+            .lock()
+            .iter()
+            .map(|(id, entry)| (id.clone(), Arc::clone(entry)))
+            .collect();
         all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         all
     }
@@ -223,10 +255,17 @@ impl Transactions {
         }
         let producer_id = self.fresh_id()?;
         let made = || Arc::new(Mutex::new(Transaction::new(producer_id, now_ms)));
-        Ok(Arc::clone(self.all.lock().entry(id.to_owned()).or_insert_with(made)))
+        Ok(Arc::clone(
+            self.all.lock().entry(id.to_owned()).or_insert_with(made),
+        ))
     }
 
-    fn abort_and_fence(&self, id: &str, transaction: &mut MutexGuard<'_, Transaction>, now_ms: i64) -> Result<()> {
+    fn abort_and_fence(
+        &self,
+        id: &str,
+        transaction: &mut MutexGuard<'_, Transaction>,
+        now_ms: i64,
+    ) -> Result<()> {
         let mut next = transaction.clone();
         next.fence();
         if next.end(false, now_ms).is_ok() {
@@ -237,11 +276,22 @@ impl Transactions {
     }
 
     /// Writes what a decided transaction still owes. Repeating it is harmless.
-    fn write_markers(&self, id: &str, transaction: &mut MutexGuard<'_, Transaction>, now_ms: i64) -> Result<()> {
-        let Phase::Preparing { commit } = transaction.phase else { return Ok(()) };
+    fn write_markers(
+        &self,
+        id: &str,
+        transaction: &mut MutexGuard<'_, Transaction>,
+        now_ms: i64,
+    ) -> Result<()> {
+        let Phase::Preparing { commit } = transaction.phase else {
+            return Ok(());
+        };
         for (name, index) in &transaction.partitions {
-            let Some(topic) = self.topics.get(name) else { continue };
-            let Some(partition) = topic.partition(*index) else { continue };
+            let Some(topic) = self.topics.get(name) else {
+                continue;
+            };
+            let Some(partition) = topic.partition(*index) else {
+                continue;
+            };
             let (producer_id, epoch) = (transaction.producer_id, transaction.epoch);
             match partition.append_marker(producer_id, epoch, commit, &topic.config()) {
                 Ok(_) => {}
@@ -251,20 +301,30 @@ impl Transactions {
                 Err(Refused::Disk(error)) => return Err(error),
             }
         }
-        self.offsets.end_transaction(transaction.producer_id, commit)?;
+        self.offsets
+            .end_transaction(transaction.producer_id, commit)?;
         let mut next = transaction.clone();
         next.complete(now_ms);
         self.save(id, transaction, next)
     }
 
-    fn save(&self, id: &str, current: &mut MutexGuard<'_, Transaction>, next: Transaction) -> Result<()> {
+    fn save(
+        &self,
+        id: &str,
+        current: &mut MutexGuard<'_, Transaction>,
+        next: Transaction,
+    ) -> Result<()> {
         self.journal.lock().write(vec![change(id, Some(&next))])?;
         **current = next;
         Ok(())
     }
 
     fn forget(&self, id: &str, transaction: &MutexGuard<'_, Transaction>) -> Result<()> {
-        tracing::debug!(transactional_id = id, updated_ms = transaction.updated_ms, "forgot a transactional id");
+        tracing::debug!(
+            transactional_id = id,
+            updated_ms = transaction.updated_ms,
+            "forgot a transactional id"
+        );
         self.journal.lock().write(vec![change(id, None)])?;
         self.all.lock().remove(id);
         Ok(())

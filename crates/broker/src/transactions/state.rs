@@ -77,7 +77,11 @@ impl Transaction {
         match (held, self.phase) {
             (_, Phase::Preparing { .. }) => Err(ResponseError::ConcurrentTransactions),
             (None, _) => Ok(()),
-            (Some(held), _) if held == (self.producer_id, self.epoch) || Some(held) == self.previous => Ok(()),
+            (Some(held), _)
+                if held == (self.producer_id, self.epoch) || Some(held) == self.previous =>
+            {
+                Ok(())
+            }
             (Some(_), _) => Err(ResponseError::ProducerFenced),
         }
     }
@@ -168,8 +172,12 @@ impl Transaction {
                 Ok(End::Decide)
             }
             Phase::Complete { commit: before } if before == commit => Ok(End::Done),
-            Phase::Preparing { commit: before } if before == commit => Err(ResponseError::ConcurrentTransactions),
-            Phase::Empty | Phase::Preparing { .. } | Phase::Complete { .. } => Err(ResponseError::InvalidTxnState),
+            Phase::Preparing { commit: before } if before == commit => {
+                Err(ResponseError::ConcurrentTransactions)
+            }
+            Phase::Empty | Phase::Preparing { .. } | Phase::Complete { .. } => {
+                Err(ResponseError::InvalidTxnState)
+            }
         }
     }
 
@@ -223,7 +231,8 @@ impl Transaction {
         let at = &mut at;
         let mut transaction = Transaction::new(at.try_get_i64()?, 0);
         transaction.epoch = at.try_get_i16()?;
-        transaction.previous = Some((at.try_get_i64()?, at.try_get_i16()?)).filter(|(id, _)| *id >= 0);
+        transaction.previous =
+            Some((at.try_get_i64()?, at.try_get_i16()?)).filter(|(id, _)| *id >= 0);
         transaction.timeout_ms = at.try_get_i32()?;
         transaction.phase = match at.try_get_u8()? {
             1 => Phase::Ongoing,
@@ -234,7 +243,9 @@ impl Transaction {
         transaction.started_ms = at.try_get_i64()?;
         transaction.updated_ms = at.try_get_i64()?;
         for _ in 0..at.try_get_u32()? {
-            transaction.partitions.insert((take_text(at)?, at.try_get_i32()?));
+            transaction
+                .partitions
+                .insert((take_text(at)?, at.try_get_i32()?));
         }
         for _ in 0..at.try_get_u32()? {
             transaction.groups.insert(take_text(at)?);
@@ -264,9 +275,15 @@ mod tests {
         let mut transaction = begun();
         assert_eq!(transaction.init(None, 1000, 0, fresh), Ok((7, 1)));
         assert_eq!(transaction.check(7, 0), Err(ResponseError::ProducerFenced));
-        assert_eq!(transaction.check(8, 1), Err(ResponseError::InvalidProducerIdMapping));
+        assert_eq!(
+            transaction.check(8, 1),
+            Err(ResponseError::InvalidProducerIdMapping)
+        );
         assert_eq!(transaction.check(7, 1), Ok(()));
-        assert_eq!(transaction.may_init(Some((7, 0))), Err(ResponseError::ProducerFenced));
+        assert_eq!(
+            transaction.may_init(Some((7, 0))),
+            Err(ResponseError::ProducerFenced)
+        );
     }
 
     #[test]
@@ -276,7 +293,10 @@ mod tests {
         assert_eq!(transaction.may_init(Some((7, 0))), Ok(()));
         assert_eq!(transaction.init(Some((7, 0)), 1000, 0, fresh), Ok((7, 1)));
         assert_eq!(transaction.init(Some((7, 1)), 1000, 0, fresh), Ok((7, 2)));
-        assert_eq!(transaction.may_init(Some((7, 0))), Err(ResponseError::ProducerFenced));
+        assert_eq!(
+            transaction.may_init(Some((7, 0))),
+            Err(ResponseError::ProducerFenced)
+        );
     }
 
     #[test]
@@ -289,16 +309,28 @@ mod tests {
     #[test]
     fn a_decision_stays() {
         let mut transaction = begun();
-        assert_eq!(transaction.end(true, 0), Err(ResponseError::InvalidTxnState));
+        assert_eq!(
+            transaction.end(true, 0),
+            Err(ResponseError::InvalidTxnState)
+        );
         assert_eq!(transaction.add([("t".into(), 0)], [], 5), Ok(true));
         assert_eq!(transaction.add([("t".into(), 0)], [], 6), Ok(false));
         assert!(transaction.covers(&("t".into(), 0)) && !transaction.covers(&("t".into(), 1)));
         assert_eq!(transaction.end(true, 0), Ok(End::Decide));
-        assert_eq!(transaction.add([], [], 0), Err(ResponseError::ConcurrentTransactions));
-        assert_eq!(transaction.may_init(None), Err(ResponseError::ConcurrentTransactions));
+        assert_eq!(
+            transaction.add([], [], 0),
+            Err(ResponseError::ConcurrentTransactions)
+        );
+        assert_eq!(
+            transaction.may_init(None),
+            Err(ResponseError::ConcurrentTransactions)
+        );
         transaction.complete(0);
         assert_eq!(transaction.end(true, 0), Ok(End::Done));
-        assert_eq!(transaction.end(false, 0), Err(ResponseError::InvalidTxnState));
+        assert_eq!(
+            transaction.end(false, 0),
+            Err(ResponseError::InvalidTxnState)
+        );
         assert!(transaction.partitions.is_empty());
     }
 
@@ -315,7 +347,9 @@ mod tests {
     fn the_journal_form_holds_everything() {
         let mut transaction = begun();
         transaction.init(None, 1000, 0, fresh).unwrap();
-        transaction.add([("t".into(), 0), ("u".into(), 3)], ["g".into()], 5).unwrap();
+        transaction
+            .add([("t".into(), 0), ("u".into(), 3)], ["g".into()], 5)
+            .unwrap();
         for commit in [None, Some(false), Some(true)] {
             let mut transaction = transaction.clone();
             if let Some(commit) = commit {

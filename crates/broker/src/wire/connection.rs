@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::{
-    messages::{ApiKey, ApiVersionsRequest, RequestKind, ResponseHeader, ResponseKind},
     error::ResponseError,
+    messages::{ApiKey, ApiVersionsRequest, RequestKind, ResponseHeader, ResponseKind},
     protocol::{Encodable, decode_request_header_from_buffer},
 };
 use tokio::{
@@ -81,9 +81,19 @@ async fn next_frame(stream: &mut TcpStream, buffer: &mut BytesMut) -> Result<Byt
 }
 
 /// Serves one request; gives the answer's frame, when there is to be one.
-async fn serve_frame(shared: &Shared, mut frame: Bytes, peer: SocketAddr) -> Result<Option<BytesMut>, Ended> {
-    let head = frame.first_chunk::<8>().copied().ok_or_else(|| Ended::Malformed("a frame without a header".into()))?;
-    let (key, version) = (i16::from_be_bytes([head[0], head[1]]), i16::from_be_bytes([head[2], head[3]]));
+async fn serve_frame(
+    shared: &Shared,
+    mut frame: Bytes,
+    peer: SocketAddr,
+) -> Result<Option<BytesMut>, Ended> {
+    let head = frame
+        .first_chunk::<8>()
+        .copied()
+        .ok_or_else(|| Ended::Malformed("a frame without a header".into()))?;
+    let (key, version) = (
+        i16::from_be_bytes([head[0], head[1]]),
+        i16::from_be_bytes([head[2], head[3]]),
+    );
     let correlation_id = i32::from_be_bytes([head[4], head[5], head[6], head[7]]);
     let api = ApiKey::try_from(key).map_err(|()| Ended::Malformed(format!("unknown API {key}")))?;
     if !versions::is_spoken(api, version) {
@@ -91,31 +101,45 @@ async fn serve_frame(shared: &Shared, mut frame: Bytes, peer: SocketAddr) -> Res
             let told = versions::tell().with_error_code(ResponseError::UnsupportedVersion.code());
             return encode(api, 0, correlation_id, &ResponseKind::ApiVersions(told)).map(Some);
         }
-        return Err(Ended::Malformed(format!("{api:?} version {version} is not spoken")));
+        return Err(Ended::Malformed(format!(
+            "{api:?} version {version} is not spoken"
+        )));
     }
     let (client_id, request) = decode(api, version, &mut frame)?;
-    let call = Call { version, client_id, peer };
+    let call = Call {
+        version,
+        client_id,
+        peer,
+    };
     let answer = answer(shared, api, &call, request).await?;
-    answer.map(|answer| encode(api, version, correlation_id, &answer)).transpose()
+    answer
+        .map(|answer| encode(api, version, correlation_id, &answer))
+        .transpose()
 }
 
-/// A request that claims more elements than memory could hold makes the decoder panic; that is the client's error.
+/// The decoder trusts lengths that it reads, and may panic on nonsense; that is the client's error, not ours.
 fn decode(api: ApiKey, version: i16, frame: &mut Bytes) -> Result<(String, RequestKind), Ended> {
     let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let header = decode_request_header_from_buffer(frame).map_err(|error| error.to_string())?;
-        let client_id = header.client_id.map(|id| id.as_str().to_owned()).unwrap_or_default();
+        let client_id = header
+            .client_id
+            .map(|id| id.as_str().to_owned())
+            .unwrap_or_default();
         // A client may speak ApiVersions before it knows anything; its body does not matter.
-        let request = RequestKind::decode(api, frame, version)
-            .or_else(|error| match api {
-                ApiKey::ApiVersions => Ok(RequestKind::ApiVersions(ApiVersionsRequest::default())),
-                _ => Err(error.to_string()),
-            })?;
+        let request = RequestKind::decode(api, frame, version).or_else(|error| match api {
+            ApiKey::ApiVersions => Ok(RequestKind::ApiVersions(ApiVersionsRequest::default())),
+            _ => Err(error.to_string()),
+        })?;
         Ok::<_, String>((client_id, request))
     }));
     match decoded {
         Ok(Ok(decoded)) => Ok(decoded),
-        Ok(Err(error)) => Err(Ended::Malformed(format!("{api:?} version {version}: {error}"))),
-        Err(_) => Err(Ended::Malformed(format!("{api:?} version {version} cannot be decoded"))),
+        Ok(Err(error)) => Err(Ended::Malformed(format!(
+            "{api:?} version {version}: {error}"
+        ))),
+        Err(_) => Err(Ended::Malformed(format!(
+            "{api:?} version {version} cannot be decoded"
+        ))),
     }
 }
 
@@ -125,6 +149,7 @@ async fn answer(
     call: &Call,
     request: RequestKind,
 ) -> Result<Option<ResponseKind>, Ended> {
+    tracing::trace!(version = call.version, client_id = call.client_id, ?request);
     match strike(shared, api, call, &request) {
         None => Ok(api::answer(shared, call, request).await),
         Some(Action::Close) => Err(Ended::ByFault),
@@ -147,7 +172,10 @@ async fn answer(
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the delay is the fault that was asked for")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the delay is the fault that was asked for"
+)]
 async fn wait(delay: std::time::Duration) {
     tokio::time::sleep(delay).await;
 }
@@ -157,18 +185,36 @@ fn strike(shared: &Shared, api: ApiKey, call: &Call, request: &RequestKind) -> O
         return None;
     }
     let topics = api::topics_of(shared, request);
-    let seen = Seen { api, version: call.version, client_id: &call.client_id, topics: &topics, request };
+    let seen = Seen {
+        api,
+        version: call.version,
+        client_id: &call.client_id,
+        topics: &topics,
+        request,
+    };
     shared.faults.strike(&seen)
 }
 
-fn encode(api: ApiKey, version: i16, correlation_id: i32, answer: &ResponseKind) -> Result<BytesMut, Ended> {
-    let failed = |error: &dyn std::fmt::Display| Ended::Answer(format!("{api:?} version {version}: {error}"));
+fn encode(
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    answer: &ResponseKind,
+) -> Result<BytesMut, Ended> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Ended::Answer(format!("{api:?} version {version}: {error}"))
+    };
     let mut out = BytesMut::with_capacity(256);
     out.put_i32(0);
     let header = ResponseHeader::default().with_correlation_id(correlation_id);
-    header.encode(&mut out, api.response_header_version(version)).map_err(|error| failed(&error))?;
-    answer.encode(&mut out, version).map_err(|error| failed(&error))?;
-    let size = i32::try_from(out.len() - 4).map_err(|_| Ended::Answer(format!("{api:?}: too large")))?;
+    header
+        .encode(&mut out, api.response_header_version(version))
+        .map_err(|error| failed(&error))?;
+    answer
+        .encode(&mut out, version)
+        .map_err(|error| failed(&error))?;
+    let size =
+        i32::try_from(out.len() - 4).map_err(|_| Ended::Answer(format!("{api:?}: too large")))?;
     out[..4].copy_from_slice(&size.to_be_bytes());
     Ok(out)
 }

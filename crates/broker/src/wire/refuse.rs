@@ -4,15 +4,18 @@
 use kafka_protocol::{
     error::ResponseError,
     messages::{
-        AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, ApiVersionsResponse,
-        CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-        DescribeClusterResponse, EndTxnResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
-        FindCoordinatorResponse, HeartbeatResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
-        ListGroupsResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
-        OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest,
+        AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+        ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+        DeleteTopicsResponse, DescribeClusterResponse, EndTxnResponse, FetchRequest, FetchResponse,
+        FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatResponse, InitProducerIdResponse,
+        JoinGroupResponse, LeaveGroupResponse, ListGroupsResponse, ListOffsetsRequest,
+        ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
+        OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest,
         ProduceResponse, RequestKind, ResponseKind, SyncGroupResponse, TxnOffsetCommitRequest,
         TxnOffsetCommitResponse,
-        add_partitions_to_txn_response::{AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult},
+        add_partitions_to_txn_response::{
+            AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
+        },
         create_topics_response::CreatableTopicResult,
         delete_topics_response::DeletableTopicResult,
         fetch_response::{FetchableTopicResponse, PartitionData},
@@ -22,7 +25,9 @@ use kafka_protocol::{
         offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
         offset_fetch_response::OffsetFetchResponseGroup,
         produce_response::{PartitionProduceResponse, TopicProduceResponse},
-        txn_offset_commit_response::{TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic},
+        txn_offset_commit_response::{
+            TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+        },
     },
 };
 
@@ -43,7 +48,9 @@ pub(crate) fn refuse(request: &RequestKind, error: ResponseError) -> Option<Resp
         Q::CreateTopics(request) => A::CreateTopics(create_topics(request, code)),
         Q::DeleteTopics(request) => A::DeleteTopics(delete_topics(request, code)),
         Q::ApiVersions(_) => A::ApiVersions(ApiVersionsResponse::default().with_error_code(code)),
-        Q::DescribeCluster(_) => A::DescribeCluster(DescribeClusterResponse::default().with_error_code(code)),
+        Q::DescribeCluster(_) => {
+            A::DescribeCluster(DescribeClusterResponse::default().with_error_code(code))
+        }
         Q::JoinGroup(_) => A::JoinGroup(JoinGroupResponse::default().with_error_code(code)),
         Q::SyncGroup(_) => A::SyncGroup(SyncGroupResponse::default().with_error_code(code)),
         Q::Heartbeat(_) => A::Heartbeat(HeartbeatResponse::default().with_error_code(code)),
@@ -55,7 +62,9 @@ pub(crate) fn refuse(request: &RequestKind, error: ResponseError) -> Option<Resp
                 .with_producer_id((-1).into())
                 .with_producer_epoch(-1),
         ),
-        Q::AddOffsetsToTxn(_) => A::AddOffsetsToTxn(AddOffsetsToTxnResponse::default().with_error_code(code)),
+        Q::AddOffsetsToTxn(_) => {
+            A::AddOffsetsToTxn(AddOffsetsToTxnResponse::default().with_error_code(code))
+        }
         Q::EndTxn(_) => A::EndTxn(EndTxnResponse::default().with_error_code(code)),
         _ => return None,
     })
@@ -70,7 +79,9 @@ fn produce(request: &ProduceRequest, code: i16) -> ProduceResponse {
                 .with_base_offset(-1)
                 .with_log_append_time_ms(-1)
         });
-        TopicProduceResponse::default().with_name(topic.name.clone()).with_partition_responses(partitions.collect())
+        TopicProduceResponse::default()
+            .with_name(topic.name.clone())
+            .with_partition_responses(partitions.collect())
     });
     ProduceResponse::default().with_responses(topics.collect())
 }
@@ -101,7 +112,9 @@ fn list_offsets(request: &ListOffsetsRequest, code: i16) -> ListOffsetsResponse 
                 .with_timestamp(-1)
                 .with_offset(-1)
         });
-        ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        ListOffsetsTopicResponse::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
     });
     ListOffsetsResponse::default().with_topics(topics.collect())
 }
@@ -119,10 +132,17 @@ fn metadata(request: &MetadataRequest, code: i16) -> MetadataResponse {
 fn find_coordinator(request: &FindCoordinatorRequest, code: i16) -> FindCoordinatorResponse {
     let told = FindCoordinatorResponse::default();
     if request.coordinator_keys.is_empty() {
-        return told.with_error_code(code).with_node_id((-1).into()).with_port(-1);
+        return told
+            .with_error_code(code)
+            .with_node_id((-1).into())
+            .with_port(-1);
     }
     let coordinators = request.coordinator_keys.iter().map(|key| {
-        Coordinator::default().with_key(key.clone()).with_error_code(code).with_node_id((-1).into()).with_port(-1)
+        Coordinator::default()
+            .with_key(key.clone())
+            .with_error_code(code)
+            .with_node_id((-1).into())
+            .with_port(-1)
     });
     told.with_coordinators(coordinators.collect())
 }
@@ -130,9 +150,13 @@ fn find_coordinator(request: &FindCoordinatorRequest, code: i16) -> FindCoordina
 fn offset_commit(request: &OffsetCommitRequest, code: i16) -> OffsetCommitResponse {
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|one| {
-            OffsetCommitResponsePartition::default().with_partition_index(one.partition_index).with_error_code(code)
+            OffsetCommitResponsePartition::default()
+                .with_partition_index(one.partition_index)
+                .with_error_code(code)
         });
-        OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        OffsetCommitResponseTopic::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
     });
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
@@ -141,19 +165,24 @@ fn offset_fetch(request: &OffsetFetchRequest, code: i16) -> OffsetFetchResponse 
     if request.groups.is_empty() {
         return OffsetFetchResponse::default().with_error_code(code);
     }
-    let groups = request
-        .groups
-        .iter()
-        .map(|group| OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone()).with_error_code(code));
+    let groups = request.groups.iter().map(|group| {
+        OffsetFetchResponseGroup::default()
+            .with_group_id(group.group_id.clone())
+            .with_error_code(code)
+    });
     OffsetFetchResponse::default().with_groups(groups.collect())
 }
 
 fn txn_offset_commit(request: &TxnOffsetCommitRequest, code: i16) -> TxnOffsetCommitResponse {
     let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|one| {
-            TxnOffsetCommitResponsePartition::default().with_partition_index(one.partition_index).with_error_code(code)
+            TxnOffsetCommitResponsePartition::default()
+                .with_partition_index(one.partition_index)
+                .with_error_code(code)
         });
-        TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        TxnOffsetCommitResponseTopic::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
     });
     TxnOffsetCommitResponse::default().with_topics(topics.collect())
 }
@@ -161,7 +190,9 @@ fn txn_offset_commit(request: &TxnOffsetCommitRequest, code: i16) -> TxnOffsetCo
 fn add_partitions(request: &AddPartitionsToTxnRequest, code: i16) -> AddPartitionsToTxnResponse {
     let topics = request.v3_and_below_topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|index| {
-            AddPartitionsToTxnPartitionResult::default().with_partition_index(*index).with_partition_error_code(code)
+            AddPartitionsToTxnPartitionResult::default()
+                .with_partition_index(*index)
+                .with_partition_error_code(code)
         });
         AddPartitionsToTxnTopicResult::default()
             .with_name(topic.name.clone())
@@ -171,18 +202,28 @@ fn add_partitions(request: &AddPartitionsToTxnRequest, code: i16) -> AddPartitio
 }
 
 fn create_topics(request: &CreateTopicsRequest, code: i16) -> CreateTopicsResponse {
-    let topics = request
-        .topics
-        .iter()
-        .map(|topic| CreatableTopicResult::default().with_name(topic.name.clone()).with_error_code(code));
+    let topics = request.topics.iter().map(|topic| {
+        CreatableTopicResult::default()
+            .with_name(topic.name.clone())
+            .with_error_code(code)
+    });
     CreateTopicsResponse::default().with_topics(topics.collect())
 }
 
 fn delete_topics(request: &DeleteTopicsRequest, code: i16) -> DeleteTopicsResponse {
-    let named = request.topic_names.iter().map(|name| (Some(name.clone()), uuid::Uuid::nil()));
-    let topics = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
+    let named = request
+        .topic_names
+        .iter()
+        .map(|name| (Some(name.clone()), uuid::Uuid::nil()));
+    let topics = request
+        .topics
+        .iter()
+        .map(|topic| (topic.name.clone(), topic.topic_id));
     let responses = named.chain(topics).map(|(name, id)| {
-        DeletableTopicResult::default().with_name(name).with_topic_id(id).with_error_code(code)
+        DeletableTopicResult::default()
+            .with_name(name)
+            .with_topic_id(id)
+            .with_error_code(code)
     });
     DeleteTopicsResponse::default().with_responses(responses.collect())
 }

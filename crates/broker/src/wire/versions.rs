@@ -45,7 +45,9 @@ const SPOKEN: &[(ApiKey, i16, i16)] = &[
 
 /// Whether a request can be served.
 pub(crate) fn is_spoken(api: ApiKey, version: i16) -> bool {
-    SPOKEN.iter().any(|(key, oldest, newest)| *key == api && (*oldest..=*newest).contains(&version))
+    SPOKEN
+        .iter()
+        .any(|(key, oldest, newest)| *key == api && (*oldest..=*newest).contains(&version))
 }
 
 /// What the broker says of itself.
@@ -53,7 +55,10 @@ pub(crate) fn tell() -> ApiVersionsResponse {
     let tell = |(api, oldest, newest): &(ApiKey, i16, i16)| {
         // Apache Kafka 4 says 0 here and serves 3 as well: older librdkafka compresses only when it sees a 0.
         let oldest = if *api == ApiKey::Produce { 0 } else { *oldest };
-        ApiVersion::default().with_api_key(*api as i16).with_min_version(oldest).with_max_version(*newest)
+        ApiVersion::default()
+            .with_api_key(*api as i16)
+            .with_min_version(oldest)
+            .with_max_version(*newest)
     };
     ApiVersionsResponse::default().with_api_keys(SPOKEN.iter().map(tell).collect())
 }
@@ -66,7 +71,10 @@ mod tests {
     fn the_protocol_crate_knows_everything_that_is_spoken() {
         for (api, oldest, newest) in SPOKEN {
             let known = api.valid_versions();
-            assert!(known.min <= *oldest && *newest <= known.max, "{api:?}: {known}");
+            assert!(
+                known.min <= *oldest && *newest <= known.max,
+                "{api:?}: {known}"
+            );
         }
     }
 

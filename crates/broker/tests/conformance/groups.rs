@@ -28,7 +28,13 @@ fn member(bootstrap: &str, group: &str, topic: &str, settings: &[(&str, &str)]) 
 }
 
 fn partitions(consumer: &BaseConsumer) -> BTreeSet<i32> {
-    consumer.assignment().unwrap().elements().iter().map(|element| element.partition()).collect()
+    consumer
+        .assignment()
+        .unwrap()
+        .elements()
+        .iter()
+        .map(|element| element.partition())
+        .collect()
 }
 
 /// Reads until so many values have come.
@@ -54,7 +60,8 @@ fn a_group_resumes_where_it_committed() {
         let consumer = member(&bootstrap, &group, &topic, &[]);
         assert_eq!(take(&consumer, 10), numbers(0..10));
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&topic, 0, Offset::Offset(4)).unwrap();
+        list.add_partition_offset(&topic, 0, Offset::Offset(4))
+            .unwrap();
         consumer.commit(&list, CommitMode::Sync).unwrap();
     }
     let consumer = member(&bootstrap, &group, &topic, &[]);
@@ -131,16 +138,26 @@ fn offsets_carry_metadata_and_are_kept_per_partition() {
     send_all(&producer(&bootstrap, &[]), &topic, 1, &numbers(0..10));
     let consumer = reader(&bootstrap, false, &[("group.id", group.as_str())]);
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&topic, 1, Offset::Offset(3)).unwrap();
+    list.add_partition_offset(&topic, 1, Offset::Offset(3))
+        .unwrap();
     list.find_partition(&topic, 1).unwrap().set_metadata("note");
     consumer.commit(&list, CommitMode::Sync).unwrap();
     let mut list = TopicPartitionList::new();
     list.add_partition(&topic, 0);
     list.add_partition(&topic, 1);
     let committed = consumer.committed_offsets(list, PATIENCE).unwrap();
-    assert_eq!(committed.find_partition(&topic, 0).unwrap().offset(), Offset::Invalid);
-    assert_eq!(committed.find_partition(&topic, 1).unwrap().offset(), Offset::Offset(3));
-    assert_eq!(committed.find_partition(&topic, 1).unwrap().metadata(), "note");
+    assert_eq!(
+        committed.find_partition(&topic, 0).unwrap().offset(),
+        Offset::Invalid
+    );
+    assert_eq!(
+        committed.find_partition(&topic, 1).unwrap().offset(),
+        Offset::Offset(3)
+    );
+    assert_eq!(
+        committed.find_partition(&topic, 1).unwrap().metadata(),
+        "note"
+    );
 }
 
 #[test]
@@ -155,7 +172,10 @@ fn a_group_is_listed_with_its_members() {
     });
     let list = consumer.fetch_group_list(Some(&group), PATIENCE).unwrap();
     let told = &list.groups()[0];
-    assert_eq!((told.name(), told.state(), told.protocol_type()), (group.as_str(), "Stable", "consumer"));
+    assert_eq!(
+        (told.name(), told.state(), told.protocol_type()),
+        (group.as_str(), "Stable", "consumer")
+    );
     assert_eq!(told.members().len(), 1);
     assert_eq!(told.members()[0].client_id(), "someone");
     assert!(told.members()[0].assignment().is_some());
@@ -168,11 +188,18 @@ fn an_empty_group_is_deleted() {
     let group = unique("group");
     let consumer = reader(&bootstrap, false, &[("group.id", group.as_str())]);
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&topic, 0, Offset::Offset(0)).unwrap();
+    list.add_partition_offset(&topic, 0, Offset::Offset(0))
+        .unwrap();
     consumer.commit(&list, CommitMode::Sync).unwrap();
     let admin = admin(&bootstrap);
     let outcome = wait(admin.delete_groups(&[&group], &options())).unwrap();
     assert_eq!(outcome, [Ok(group.clone())]);
     let again = wait(admin.delete_groups(&[&group], &options())).unwrap();
-    assert_eq!(again, [Err((group, rdkafka::types::RDKafkaErrorCode::GroupIdNotFound))]);
+    assert_eq!(
+        again,
+        [Err((
+            group,
+            rdkafka::types::RDKafkaErrorCode::GroupIdNotFound
+        ))]
+    );
 }

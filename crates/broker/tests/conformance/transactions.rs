@@ -12,7 +12,9 @@ use crate::support::*;
 fn code(error: &KafkaError) -> RDKafkaErrorCode {
     match error {
         KafkaError::Transaction(error) => error.code(),
-        other => other.rdkafka_error_code().unwrap_or_else(|| panic!("{other:?}")),
+        other => other
+            .rdkafka_error_code()
+            .unwrap_or_else(|| panic!("{other:?}")),
     }
 }
 
@@ -51,7 +53,10 @@ fn an_aborted_transaction_is_not() {
     assert_eq!(read(&bootstrap, &topic, 0, true), ["1x", "1y", "4x", "4y"]);
     assert_eq!(read(&bootstrap, &topic, 0, false).len(), 10);
     // From the middle of an aborted one, too.
-    let committed: Vec<i64> = read_from(&bootstrap, &topic, 0, 7, true).into_iter().map(|(offset, _)| offset).collect();
+    let committed: Vec<i64> = read_from(&bootstrap, &topic, 0, 7, true)
+        .into_iter()
+        .map(|(offset, _)| offset)
+        .collect();
     assert_eq!(committed, [12, 13]);
 }
 
@@ -70,18 +75,29 @@ fn an_open_transaction_holds_back_what_follows() {
     fast.commit_transaction(PATIENCE).unwrap();
     send(&plain, &topic, 0, "after").unwrap();
     assert_eq!(read(&bootstrap, &topic, 0, true), ["before"]);
-    assert_eq!(read(&bootstrap, &topic, 0, false), ["before", "slow", "fast", "after"]);
-    let committed_end = reader(&bootstrap, true, &[]).fetch_watermarks(&topic, 0, PATIENCE).unwrap().1;
+    assert_eq!(
+        read(&bootstrap, &topic, 0, false),
+        ["before", "slow", "fast", "after"]
+    );
+    let committed_end = reader(&bootstrap, true, &[])
+        .fetch_watermarks(&topic, 0, PATIENCE)
+        .unwrap()
+        .1;
     assert_eq!(committed_end, 1, "the last stable offset");
     slow.abort_transaction(PATIENCE).unwrap();
-    assert_eq!(read(&bootstrap, &topic, 0, true), ["before", "fast", "after"]);
+    assert_eq!(
+        read(&bootstrap, &topic, 0, true),
+        ["before", "fast", "after"]
+    );
 }
 
 #[test]
 fn interleaved_transactions_are_told_apart() {
     let bootstrap = bootstrap();
     let topic = topic(&bootstrap, "interleaved", 1);
-    let producers: Vec<_> = (0..4).map(|n| transactional(&bootstrap, &unique(&format!("tx{n}")), &[])).collect();
+    let producers: Vec<_> = (0..4)
+        .map(|n| transactional(&bootstrap, &unique(&format!("tx{n}")), &[]))
+        .collect();
     for round in 0..5 {
         for producer in &producers {
             producer.begin_transaction().unwrap();
@@ -97,7 +113,9 @@ fn interleaved_transactions_are_told_apart() {
             }
         }
     }
-    let expected: Vec<String> = (0..5).flat_map(|round| [format!("{round}-0"), format!("{round}-2")]).collect();
+    let expected: Vec<String> = (0..5)
+        .flat_map(|round| [format!("{round}-0"), format!("{round}-2")])
+        .collect();
     assert_eq!(read(&bootstrap, &topic, 0, true), expected);
 }
 
@@ -137,12 +155,19 @@ fn a_zombie_without_a_transaction_is_fenced_too() {
 fn a_transaction_that_takes_too_long_is_aborted() {
     let bootstrap = bootstrap();
     let topic = topic(&bootstrap, "timeout", 1);
-    let short = [("transaction.timeout.ms", "1000"), ("message.timeout.ms", "1000")];
+    let short = [
+        ("transaction.timeout.ms", "1000"),
+        ("message.timeout.ms", "1000"),
+    ];
     let producer = transactional(&bootstrap, &unique("tx"), &short);
     producer.begin_transaction().unwrap();
     send(&producer, &topic, 0, "late").unwrap();
     eventually("the broker aborts it", || {
-        reader(&bootstrap, true, &[]).fetch_watermarks(&topic, 0, PATIENCE).unwrap().1 == 2
+        reader(&bootstrap, true, &[])
+            .fetch_watermarks(&topic, 0, PATIENCE)
+            .unwrap()
+            .1
+            == 2
     });
     assert!(producer.commit_transaction(PATIENCE).is_err());
     assert_eq!(read(&bootstrap, &topic, 0, true), Vec::<String>::new());
@@ -157,14 +182,20 @@ fn offsets_in_transaction(commit: bool) -> Offset {
     send_all(&producer(&bootstrap, &[]), &topic, 0, &numbers(0..10));
     let consumer = reader(&bootstrap, true, &[("group.id", group.as_str())]);
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&topic, 0, Offset::Offset(2)).unwrap();
-    consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
+    list.add_partition_offset(&topic, 0, Offset::Offset(2))
+        .unwrap();
+    consumer
+        .commit(&list, rdkafka::consumer::CommitMode::Sync)
+        .unwrap();
     let producer = transactional(&bootstrap, &unique("tx"), &[]);
     producer.begin_transaction().unwrap();
     send(&producer, &topic, 0, "output").unwrap();
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&topic, 0, Offset::Offset(5)).unwrap();
-    producer.send_offsets_to_transaction(&list, &consumer.group_metadata().unwrap(), PATIENCE).unwrap();
+    list.add_partition_offset(&topic, 0, Offset::Offset(5))
+        .unwrap();
+    producer
+        .send_offsets_to_transaction(&list, &consumer.group_metadata().unwrap(), PATIENCE)
+        .unwrap();
     if commit {
         producer.commit_transaction(PATIENCE).unwrap();
     } else {
@@ -172,7 +203,11 @@ fn offsets_in_transaction(commit: bool) -> Offset {
     }
     let mut list = TopicPartitionList::new();
     list.add_partition(&topic, 0);
-    consumer.committed_offsets(list, PATIENCE).unwrap().elements()[0].offset()
+    consumer
+        .committed_offsets(list, PATIENCE)
+        .unwrap()
+        .elements()[0]
+        .offset()
 }
 
 #[test]
@@ -189,7 +224,11 @@ fn offsets_are_dropped_with_the_transaction() {
 fn compressed_transactions() {
     let bootstrap = bootstrap();
     let topic = topic(&bootstrap, "tx-zstd", 1);
-    let producer = transactional(&bootstrap, &unique("tx"), &[("compression.type", "zstd"), ("linger.ms", "20")]);
+    let producer = transactional(
+        &bootstrap,
+        &unique("tx"),
+        &[("compression.type", "zstd"), ("linger.ms", "20")],
+    );
     producer.begin_transaction().unwrap();
     send_all(&producer, &topic, 0, &numbers(0..1000));
     producer.abort_transaction(PATIENCE).unwrap();

@@ -29,30 +29,48 @@ pub(crate) const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
 pub(crate) fn bootstrap() -> String {
     static EMBEDDED: OnceLock<Broker> = OnceLock::new();
     std::env::var(BOOTSTRAP).unwrap_or_else(|_| {
-        EMBEDDED.get_or_init(|| Broker::start_blocking(Config::default()).unwrap()).bootstrap_servers()
+        EMBEDDED
+            .get_or_init(|| Broker::start_blocking(Config::default()).unwrap())
+            .bootstrap_servers()
     })
 }
 
 /// Waits for a future without a runtime.
 pub(crate) fn wait<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 /// A name that no other test or run uses.
 pub(crate) fn unique(what: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-    format!("{what}-{at}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    let at = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis();
+    format!(
+        "{what}-{at}-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as i64
 }
 
 pub(crate) fn client(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap).set("broker.address.family", "v4");
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("broker.address.family", "v4");
     config
 }
 
@@ -61,7 +79,9 @@ pub(crate) fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
 }
 
 pub(crate) fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
+    AdminOptions::new()
+        .request_timeout(Some(PATIENCE))
+        .operation_timeout(Some(PATIENCE))
 }
 
 /// Makes a topic and gives its name.
@@ -70,7 +90,12 @@ pub(crate) fn topic(bootstrap: &str, what: &str, partitions: i32) -> String {
 }
 
 /// Makes a topic with settings and gives its name.
-pub(crate) fn topic_with(bootstrap: &str, what: &str, partitions: i32, settings: &[(&str, &str)]) -> String {
+pub(crate) fn topic_with(
+    bootstrap: &str,
+    what: &str,
+    partitions: i32,
+    settings: &[(&str, &str)],
+) -> String {
     let name = unique(what);
     let mut new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
     for (key, value) in settings {
@@ -98,7 +123,9 @@ pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
 
 pub(crate) fn producer(bootstrap: &str, settings: &[(&str, &str)]) -> FutureProducer {
     let mut config = client(bootstrap);
-    config.set("linger.ms", "0").set("message.timeout.ms", "20000");
+    config
+        .set("linger.ms", "0")
+        .set("message.timeout.ms", "20000");
     for (key, value) in settings {
         config.set(*key, *value);
     }
@@ -106,7 +133,11 @@ pub(crate) fn producer(bootstrap: &str, settings: &[(&str, &str)]) -> FutureProd
 }
 
 /// A producer with a transactional id that has fenced all others of that id.
-pub(crate) fn transactional(bootstrap: &str, id: &str, settings: &[(&str, &str)]) -> FutureProducer {
+pub(crate) fn transactional(
+    bootstrap: &str,
+    id: &str,
+    settings: &[(&str, &str)],
+) -> FutureProducer {
     let mut all = vec![("transactional.id", id)];
     all.extend_from_slice(settings);
     let producer = producer(bootstrap, &all);
@@ -115,22 +146,41 @@ pub(crate) fn transactional(bootstrap: &str, id: &str, settings: &[(&str, &str)]
 }
 
 /// Sends one record and waits for its place.
-pub(crate) fn send(producer: &FutureProducer, topic: &str, partition: i32, value: &str) -> Result<Delivery, KafkaError> {
-    let record = FutureRecord::<str, str>::to(topic).partition(partition).payload(value);
+pub(crate) fn send(
+    producer: &FutureProducer,
+    topic: &str,
+    partition: i32,
+    value: &str,
+) -> Result<Delivery, KafkaError> {
+    let record = FutureRecord::<str, str>::to(topic)
+        .partition(partition)
+        .payload(value);
     let sent = producer.send_result(record).map_err(|(error, _)| error)?;
     wait(sent).unwrap().map_err(|(error, _)| error)
 }
 
 /// Sends records together and waits for all; gives their offsets.
-pub(crate) fn send_all(producer: &FutureProducer, topic: &str, partition: i32, values: &[String]) -> Vec<i64> {
+pub(crate) fn send_all(
+    producer: &FutureProducer,
+    topic: &str,
+    partition: i32,
+    values: &[String],
+) -> Vec<i64> {
     let sent: Vec<_> = values
         .iter()
         .map(|value| {
-            let record = FutureRecord::<str, str>::to(topic).partition(partition).payload(value);
-            producer.send_result(record).map_err(|(error, _)| error).unwrap()
+            let record = FutureRecord::<str, str>::to(topic)
+                .partition(partition)
+                .payload(value);
+            producer
+                .send_result(record)
+                .map_err(|(error, _)| error)
+                .unwrap()
         })
         .collect();
-    sent.into_iter().map(|one| wait(one).unwrap().unwrap().offset).collect()
+    sent.into_iter()
+        .map(|one| wait(one).unwrap().unwrap().offset)
+        .collect()
 }
 
 pub(crate) fn header<'a>(key: &'a str, value: Option<&'a str>) -> OwnedHeaders {
@@ -150,7 +200,14 @@ pub(crate) fn reader(bootstrap: &str, committed: bool, settings: &[(&str, &str)]
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "error")
         .set("fetch.wait.max.ms", "100")
-        .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" });
+        .set(
+            "isolation.level",
+            if committed {
+                "read_committed"
+            } else {
+                "read_uncommitted"
+            },
+        );
     for (key, value) in settings {
         config.set(*key, *value);
     }
@@ -159,19 +216,27 @@ pub(crate) fn reader(bootstrap: &str, committed: bool, settings: &[(&str, &str)]
 
 pub(crate) fn assign(consumer: &BaseConsumer, topic: &str, partition: i32, offset: i64) {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset))
+        .unwrap();
     consumer.assign(&list).unwrap();
 }
 
 /// All values from an offset to the end of what may be read, with their offsets.
-pub(crate) fn read_from(bootstrap: &str, topic: &str, partition: i32, offset: i64, committed: bool) -> Vec<(i64, String)> {
+pub(crate) fn read_from(
+    bootstrap: &str,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    committed: bool,
+) -> Vec<(i64, String)> {
     let consumer = reader(bootstrap, committed, &[]);
     assign(&consumer, topic, partition, offset);
     let mut all = Vec::new();
     loop {
         match consumer.poll(PATIENCE).expect("nothing arrived in time") {
             Ok(message) => {
-                let value = String::from_utf8(message.payload().unwrap_or_default().to_vec()).unwrap();
+                let value =
+                    String::from_utf8(message.payload().unwrap_or_default().to_vec()).unwrap();
                 all.push((message.offset(), value));
             }
             Err(KafkaError::PartitionEOF(_)) => return all,
@@ -183,10 +248,15 @@ pub(crate) fn read_from(bootstrap: &str, topic: &str, partition: i32, offset: i6
 
 /// All values of a partition.
 pub(crate) fn read(bootstrap: &str, topic: &str, partition: i32, committed: bool) -> Vec<String> {
-    read_from(bootstrap, topic, partition, 0, committed).into_iter().map(|(_, value)| value).collect()
+    read_from(bootstrap, topic, partition, 0, committed)
+        .into_iter()
+        .map(|(_, value)| value)
+        .collect()
 }
 
 /// The first and the next offset, as the broker tells them.
 pub(crate) fn watermarks(bootstrap: &str, topic: &str, partition: i32) -> (i64, i64) {
-    reader(bootstrap, false, &[]).fetch_watermarks(topic, partition, PATIENCE).unwrap()
+    reader(bootstrap, false, &[])
+        .fetch_watermarks(topic, partition, PATIENCE)
+        .unwrap()
 }

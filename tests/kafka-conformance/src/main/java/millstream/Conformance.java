@@ -80,10 +80,11 @@ public final class Conformance {
       if (!wanted.isEmpty() && !wanted.contains(entry.getKey())) {
         continue;
       }
+      long begin = System.nanoTime();
       try {
         entry.getValue().run();
         passed++;
-        System.out.println("case " + entry.getKey() + " ... ok");
+        System.out.printf("case %s ... ok (%d ms)%n", entry.getKey(), (System.nanoTime() - begin) / 1_000_000);
       } catch (Throwable error) {
         failed.add(entry.getKey());
         System.out.println("case " + entry.getKey() + " ... FAILED");
@@ -350,7 +351,7 @@ public final class Conformance {
           second.subscribe(List.of(topic));
           eventually(
               "both have two",
-              () -> polled(first).assignment().size() == 2 && polled(second).assignment().size() == 2);
+              () -> polled(first).assignment().size() == 2 & polled(second).assignment().size() == 2);
         }
         eventually("the first has all again", () -> polled(first).assignment().size() == 4);
       }
