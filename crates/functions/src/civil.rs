@@ -1,15 +1,6 @@
 //! The proleptic Gregorian calendar: days since 1970-01-01 to year, month and day and back, and moments in time.
 
-use arrow::array::{Array, ArrayRef, PrimitiveArray};
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-    Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType,
-};
-
-use crate::error::{Error, Result};
-use crate::function::downcast;
-use crate::types::sql_name;
+use arrow::datatypes::TimeUnit;
 
 /// Milliseconds of a day.
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -24,7 +15,11 @@ pub(crate) struct Day {
 
 impl Day {
     /// The day that many days after 1970-01-01, counted in eras of 400 years that start in March.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the era's length")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bounded by the era's length"
+    )]
     pub(crate) fn from_days(days: i64) -> Self {
         let shifted = days.saturating_add(719_468);
         let era = shifted.div_euclid(146_097);
@@ -33,7 +28,11 @@ impl Day {
         let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let from_march = (5 * of_year + 2) / 153;
         let day = (of_year - (153 * from_march + 2) / 5 + 1) as u32;
-        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 } as u32;
+        let month = if from_march < 10 {
+            from_march + 3
+        } else {
+            from_march - 9
+        } as u32;
         let year = (year_of_era + era * 400) as i32 + i32::from(month <= 2);
         Self { year, month, day }
     }
@@ -58,15 +57,34 @@ impl Day {
     /// The day in another month; the 31st becomes the month's last day.
     pub(crate) fn plus_months(self, months: i64) -> Self {
         let total = i64::from(self.year) * 12 + i64::from(self.month) - 1 + months;
-        let year = i32::try_from(total.div_euclid(12)).unwrap_or(if months < 0 { i32::MIN } else { i32::MAX });
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 11")]
+        let year = i32::try_from(total.div_euclid(12)).unwrap_or(if months < 0 {
+            i32::MIN
+        } else {
+            i32::MAX
+        });
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and 11"
+        )]
         let month = total.rem_euclid(12) as u32 + 1;
-        Self { year, month, day: self.day.min(last_day(year, month)) }
+        Self {
+            year,
+            month,
+            day: self.day.min(last_day(year, month)),
+        }
     }
 
     /// The day of the year, from 1.
     pub(crate) fn of_year(self) -> i64 {
-        self.to_days() - Self { month: 1, day: 1, ..self }.to_days() + 1
+        self.to_days()
+            - Self {
+                month: 1,
+                day: 1,
+                ..self
+            }
+            .to_days()
+            + 1
     }
 
     /// The quarter of the year, from 1.
@@ -112,17 +130,23 @@ impl Moment {
     }
 
     /// From a count of units.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a remainder of 10^6")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a remainder of 10^6"
+    )]
     pub(crate) fn from_units(value: i64, unit: TimeUnit) -> Self {
         match unit {
             TimeUnit::Second => Self::from_ms(value.saturating_mul(1000)),
             TimeUnit::Millisecond => Self::from_ms(value),
-            TimeUnit::Microsecond => {
-                Self { ms: value.div_euclid(1000), nanos: (value.rem_euclid(1000) * 1000) as u32 }
-            }
-            TimeUnit::Nanosecond => {
-                Self { ms: value.div_euclid(1_000_000), nanos: value.rem_euclid(1_000_000) as u32 }
-            }
+            TimeUnit::Microsecond => Self {
+                ms: value.div_euclid(1000),
+                nanos: (value.rem_euclid(1000) * 1000) as u32,
+            },
+            TimeUnit::Nanosecond => Self {
+                ms: value.div_euclid(1_000_000),
+                nanos: value.rem_euclid(1_000_000) as u32,
+            },
         }
     }
 
@@ -131,8 +155,14 @@ impl Moment {
         match unit {
             TimeUnit::Second => Some(self.ms.div_euclid(1000)),
             TimeUnit::Millisecond => Some(self.ms),
-            TimeUnit::Microsecond => self.ms.checked_mul(1000)?.checked_add(i64::from(self.nanos / 1000)),
-            TimeUnit::Nanosecond => self.ms.checked_mul(1_000_000)?.checked_add(self.nanos.into()),
+            TimeUnit::Microsecond => self
+                .ms
+                .checked_mul(1000)?
+                .checked_add(i64::from(self.nanos / 1000)),
+            TimeUnit::Nanosecond => self
+                .ms
+                .checked_mul(1_000_000)?
+                .checked_add(self.nanos.into()),
         }
     }
 
@@ -146,7 +176,10 @@ impl Moment {
             3 => Self::from_ms(self.ms),
             4..9 => {
                 let unit = [100_000, 10_000, 1000, 100, 10][digits - 4];
-                Self { ms: self.ms, nanos: self.nanos / unit * unit }
+                Self {
+                    ms: self.ms,
+                    nanos: self.nanos / unit * unit,
+                }
             }
             _ => self,
         }
@@ -170,75 +203,6 @@ impl Moment {
     /// From nanoseconds since midnight of 1970-01-01.
     pub(crate) fn from_nanos(nanos: i64) -> Self {
         Self::from_units(nanos, TimeUnit::Nanosecond)
-    }
-}
-
-/// A column of dates, times or timestamps read as moments: a date is its midnight, a time is on 1970-01-01.
-pub(crate) struct Moments {
-    values: Values,
-    /// Whether they are instants, to be seen in a time zone.
-    pub(crate) zoned: bool,
-}
-
-enum Values {
-    Days(PrimitiveArray<Date32Type>),
-    Units(PrimitiveArray<arrow::datatypes::Int64Type>, TimeUnit),
-}
-
-impl Moments {
-    /// Of a DATE, TIME, TIMESTAMP or TIMESTAMP_LTZ column.
-    pub(crate) fn new(name: &str, array: &ArrayRef) -> Result<Self> {
-        let units = |values| Values::Units(values, TimeUnit::Millisecond);
-        let values = match array.data_type() {
-            DataType::Date32 => Values::Days(downcast(name, array)?),
-            DataType::Time32(TimeUnit::Second) => {
-                let seconds: PrimitiveArray<Time32SecondType> = downcast(name, array)?;
-                Values::Units(seconds.unary(i64::from), TimeUnit::Second)
-            }
-            DataType::Time32(_) => {
-                let ms: PrimitiveArray<Time32MillisecondType> = downcast(name, array)?;
-                units(ms.unary(i64::from))
-            }
-            DataType::Time64(TimeUnit::Microsecond) => {
-                Values::Units(plain::<Time64MicrosecondType>(name, array)?, TimeUnit::Microsecond)
-            }
-            DataType::Time64(_) => Values::Units(plain::<Time64NanosecondType>(name, array)?, TimeUnit::Nanosecond),
-            DataType::Timestamp(unit, _) => Values::Units(timestamps(name, array, *unit)?, *unit),
-            other => {
-                let message = format!("{} is no date, time or timestamp", sql_name(other));
-                return Err(Error::argument(name, message).into());
-            }
-        };
-        Ok(Self { values, zoned: matches!(array.data_type(), DataType::Timestamp(_, Some(_))) })
-    }
-
-    /// The value at an index.
-    #[inline]
-    pub(crate) fn get(&self, idx: usize) -> Option<Moment> {
-        match &self.values {
-            Values::Days(days) => {
-                days.is_valid(idx).then(|| Moment::from_ms(i64::from(days.value(idx)) * DAY_MS))
-            }
-            Values::Units(values, unit) => {
-                values.is_valid(idx).then(|| Moment::from_units(values.value(idx), *unit))
-            }
-        }
-    }
-}
-
-type Int64s = PrimitiveArray<arrow::datatypes::Int64Type>;
-
-fn plain<T: ArrowPrimitiveType<Native = i64>>(name: &str, array: &ArrayRef) -> Result<Int64s> {
-    Ok(downcast::<PrimitiveArray<T>>(name, array)?.reinterpret_cast())
-}
-
-/// The counts of a timestamp column.
-pub(crate) fn timestamps(name: &str, array: &ArrayRef, unit: TimeUnit) -> Result<Int64s> {
-    match unit {
-        TimeUnit::Second => plain::<TimestampSecondType>(name, array),
-        TimeUnit::Millisecond => plain::<TimestampMillisecondType>(name, array),
-        TimeUnit::Microsecond => plain::<TimestampMicrosecondType>(name, array),
-        TimeUnit::Nanosecond => plain::<TimestampNanosecondType>(name, array),
     }
 }
 
@@ -306,15 +270,47 @@ mod tests {
         for days in [-719_529, -1, 0, 58, 59, 60, 19_782, 2_932_896] {
             assert_eq!(Day::from_days(days).to_days(), days);
         }
-        assert_eq!(Day::from_days(19_782), Day { year: 2024, month: 2, day: 29 });
-        assert_eq!(Day::from_days(-1), Day { year: 1969, month: 12, day: 31 });
+        assert_eq!(
+            Day::from_days(19_782),
+            Day {
+                year: 2024,
+                month: 2,
+                day: 29
+            }
+        );
+        assert_eq!(
+            Day::from_days(-1),
+            Day {
+                year: 1969,
+                month: 12,
+                day: 31
+            }
+        );
     }
 
     #[test]
     fn months_end_where_they_end() {
-        let day = Day { year: 2024, month: 1, day: 31 };
-        assert_eq!(day.plus_months(1), Day { year: 2024, month: 2, day: 29 });
-        assert_eq!(day.plus_months(-2), Day { year: 2023, month: 11, day: 30 });
+        let day = Day {
+            year: 2024,
+            month: 1,
+            day: 31,
+        };
+        assert_eq!(
+            day.plus_months(1),
+            Day {
+                year: 2024,
+                month: 2,
+                day: 29
+            }
+        );
+        assert_eq!(
+            day.plus_months(-2),
+            Day {
+                year: 2023,
+                month: 11,
+                day: 30
+            }
+        );
     }
 
     #[test]
@@ -327,9 +323,18 @@ mod tests {
 
     #[test]
     fn fractions_are_cut() {
-        let moment = Moment { ms: -1, nanos: 987_654 };
+        let moment = Moment {
+            ms: -1,
+            nanos: 987_654,
+        };
         assert_eq!(moment.truncate(2).ms, -10);
         assert_eq!(moment.truncate(5).nanos, 980_000);
-        assert_eq!(Moment::from_units(-1, TimeUnit::Nanosecond), Moment { ms: -1, nanos: 999_999 });
+        assert_eq!(
+            Moment::from_units(-1, TimeUnit::Nanosecond),
+            Moment {
+                ms: -1,
+                nanos: 999_999
+            }
+        );
     }
 }

@@ -39,7 +39,11 @@ pub(crate) fn divide_half_up(dividend: i128, divisor: i128) -> i128 {
     let quotient = dividend / divisor;
     let rest = (dividend % divisor).unsigned_abs();
     if rest >= divisor.unsigned_abs() - rest {
-        if (dividend < 0) == (divisor < 0) { quotient + 1 } else { quotient - 1 }
+        if (dividend < 0) == (divisor < 0) {
+            quotient + 1
+        } else {
+            quotient - 1
+        }
     } else {
         quotient
     }
@@ -52,7 +56,11 @@ pub(crate) fn divide_half_up_wide(dividend: i256, divisor: i256) -> Option<i256>
     if rest >= divisor.checked_abs()?.checked_sub(rest)? {
         let one = i256::from_i128(1);
         let same_sign = (dividend < i256::ZERO) == (divisor < i256::ZERO);
-        return if same_sign { quotient.checked_add(one) } else { quotient.checked_sub(one) };
+        return if same_sign {
+            quotient.checked_add(one)
+        } else {
+            quotient.checked_sub(one)
+        };
     }
     Some(quotient)
 }
@@ -87,8 +95,15 @@ pub(crate) fn rescale_wide(value: i256, from: i32, to: i32) -> Option<i256> {
 pub(crate) fn whole(value: i128, scale: i8) -> i128 {
     match scale {
         0 => value,
-        scale if scale > 0 => POW10.get(scale.unsigned_abs() as usize).map_or(0, |power| value / power),
-        scale => value.saturating_mul(POW10.get(scale.unsigned_abs() as usize).copied().unwrap_or(1)),
+        scale if scale > 0 => POW10
+            .get(scale.unsigned_abs() as usize)
+            .map_or(0, |power| value / power),
+        scale => value.saturating_mul(
+            POW10
+                .get(scale.unsigned_abs() as usize)
+                .copied()
+                .unwrap_or(1),
+        ),
     }
 }
 
@@ -96,10 +111,15 @@ pub(crate) fn whole(value: i128, scale: i8) -> i128 {
 pub(crate) fn to_f64(value: i128, scale: i8) -> f64 {
     // Both operands are exact here, so that the one division rounds once.
     if value.unsigned_abs() < 1 << 53 && (0..=22).contains(&scale) {
-        #[allow(clippy::cast_precision_loss, reason = "below 2^53 and 10^22 both are exact")]
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "below 2^53 and 10^22 both are exact"
+        )]
         return value as f64 / POW10[scale.unsigned_abs() as usize] as f64;
     }
-    format!("{value}e{}", -i32::from(scale)).parse().unwrap_or(f64::NAN)
+    format!("{value}e{}", -i32::from(scale))
+        .parse()
+        .unwrap_or(f64::NAN)
 }
 
 /// Appends the value in plain digits, with as many after the point as the scale says.
@@ -146,17 +166,25 @@ pub(crate) fn parse(text: &str, scale: i8) -> Option<i128> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let point = i32::try_from(whole.trim_start_matches('0').len()).ok()?.checked_add(exponent)?;
+    let point = i32::try_from(whole.trim_start_matches('0').len())
+        .ok()?
+        .checked_add(exponent)?;
     let significant = point.checked_add(i32::from(scale))?;
     let mut value: i128 = 0;
     let mut taken: i32 = 0;
     let mut up = false;
-    for byte in whole.trim_start_matches('0').bytes().chain(fraction.bytes()) {
+    for byte in whole
+        .trim_start_matches('0')
+        .bytes()
+        .chain(fraction.bytes())
+    {
         if !byte.is_ascii_digit() {
             return None;
         }
         if taken < significant {
-            value = value.checked_mul(10)?.checked_add(i128::from(byte - b'0'))?;
+            value = value
+                .checked_mul(10)?
+                .checked_add(i128::from(byte - b'0'))?;
         } else if taken == significant {
             up = byte >= b'5';
         }
@@ -176,7 +204,11 @@ fn parse_exponent(text: &str) -> Option<i32> {
     }
     // Beyond that everything is zero or too large.
     let exponent = digits.parse::<i32>().unwrap_or(100_000).min(100_000);
-    Some(if text.starts_with('-') { -exponent } else { exponent })
+    Some(if text.starts_with('-') {
+        -exponent
+    } else {
+        exponent
+    })
 }
 
 #[cfg(test)]
@@ -220,12 +252,18 @@ mod tests {
         assert_eq!(text(1050, 2), "10.50");
         assert_eq!(text(7, 0), "7");
         assert_eq!(text(7, -2), "700");
-        assert_eq!(text(i128::MIN, 38), "-1.70141183460469231731687303715884105728");
+        assert_eq!(
+            text(i128::MIN, 38),
+            "-1.70141183460469231731687303715884105728"
+        );
     }
 
     #[test]
     fn doubles_are_the_nearest() {
         assert_eq!(to_f64(102_500, 4).to_bits(), 10.25f64.to_bits());
-        assert_eq!(to_f64(123_456_789_012_345_678_901, 10).to_bits(), 12_345_678_901.234_567_890_1f64.to_bits());
+        assert_eq!(
+            to_f64(123_456_789_012_345_678_901, 10).to_bits(),
+            "12345678901.2345678901".parse::<f64>().unwrap().to_bits()
+        );
     }
 }

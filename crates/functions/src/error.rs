@@ -75,7 +75,10 @@ pub enum Error {
 impl Error {
     /// An argument's value that the function does not take.
     pub(crate) fn argument(function: &str, message: impl Into<String>) -> Self {
-        Self::Argument { function: function.to_uppercase(), message: message.into() }
+        Self::Argument {
+            function: function.to_uppercase(),
+            message: message.into(),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayAccessor, ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array, StringViewArray,
-    StringViewBuilder,
+    Array, ArrayAccessor, ArrayRef, BinaryViewArray, BooleanArray, Float64Array, Int64Array,
+    StringViewArray, StringViewBuilder,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef};
@@ -32,9 +32,22 @@ pub struct Options {
     pub time_zone: String,
 }
 
+impl Options {
+    /// Refuses a time zone that nobody knows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimeZone`] with its name.
+    pub fn check(&self) -> Result<(), Error> {
+        self.time_zone.parse::<Zone>().map(|_| ())
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { time_zone: "UTC".into() }
+        Self {
+            time_zone: "UTC".into(),
+        }
     }
 }
 
@@ -59,24 +72,43 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy)]
 pub(crate) enum Arguments {
     /// Some that are needed, some that may be left out, and any number of more.
-    Listed { needed: &'static [Kind], optional: &'static [Kind], more: Option<Kind> },
+    Listed {
+        needed: &'static [Kind],
+        optional: &'static [Kind],
+        more: Option<Kind>,
+    },
     /// The function's own rule, from the types given to the types wanted.
     Own(fn(&[DataType]) -> Result<Vec<DataType>>),
 }
 
 /// All of these are needed.
 pub(crate) const fn takes(needed: &'static [Kind]) -> Arguments {
-    Arguments::Listed { needed, optional: &[], more: None }
+    Arguments::Listed {
+        needed,
+        optional: &[],
+        more: None,
+    }
 }
 
 /// The second list may be left out from its end.
-pub(crate) const fn takes_optional(needed: &'static [Kind], optional: &'static [Kind]) -> Arguments {
-    Arguments::Listed { needed, optional, more: None }
+pub(crate) const fn takes_optional(
+    needed: &'static [Kind],
+    optional: &'static [Kind],
+) -> Arguments {
+    Arguments::Listed {
+        needed,
+        optional,
+        more: None,
+    }
 }
 
 /// Any number of the last kind follow.
 pub(crate) const fn takes_more(needed: &'static [Kind], more: Kind) -> Arguments {
-    Arguments::Listed { needed, optional: &[], more: Some(more) }
+    Arguments::Listed {
+        needed,
+        optional: &[],
+        more: Some(more),
+    }
 }
 
 /// What is known of the arguments when planning.
@@ -97,13 +129,28 @@ impl Given<'_> {
 
     /// The argument's value where it is a literal integer.
     pub(crate) fn literal_long(&self, idx: usize) -> Option<i64> {
-        let value = self.literals.get(idx).copied().flatten()?.cast_to(&DataType::Int64).ok()?;
-        if let ScalarValue::Int64(value) = value { value } else { None }
+        let value = self
+            .literals
+            .get(idx)
+            .copied()
+            .flatten()?
+            .cast_to(&DataType::Int64)
+            .ok()?;
+        if let ScalarValue::Int64(value) = value {
+            value
+        } else {
+            None
+        }
     }
 
     /// The argument's value where it is a literal text.
     pub(crate) fn literal_text(&self, idx: usize) -> Option<&str> {
-        self.literals.get(idx).copied().flatten()?.try_as_str().flatten()
+        self.literals
+            .get(idx)
+            .copied()
+            .flatten()?
+            .try_as_str()
+            .flatten()
     }
 }
 
@@ -127,7 +174,12 @@ pub(crate) struct Function {
 
 impl Function {
     /// A function whose result has always the same type is made with `|_| Ok(type)`.
-    pub(crate) fn new(name: &'static str, arguments: Arguments, returns: Returns, eval: Eval) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        arguments: Arguments,
+        returns: Returns,
+        eval: Eval,
+    ) -> Self {
         Self {
             name,
             aliases: Vec::new(),
@@ -163,7 +215,9 @@ impl Function {
 
 impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Function").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Function")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -196,21 +250,40 @@ impl ScalarUDFImpl for Function {
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
         match self.arguments {
-            Arguments::Listed { needed, optional, more } => listed(self.name, needed, optional, more, given),
+            Arguments::Listed {
+                needed,
+                optional,
+                more,
+            } => listed(self.name, needed, optional, more, given),
             Arguments::Own(rule) => rule(given),
         }
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        (self.returns)(&Given { name: self.name, types, literals: &[], options: &self.options })
+        (self.returns)(&Given {
+            name: self.name,
+            types,
+            literals: &[],
+            options: &self.options,
+        })
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let types: Vec<_> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
-        let given =
-            Given { name: self.name, types: &types, literals: args.scalar_arguments, options: &self.options };
+        let types: Vec<_> = args
+            .arg_fields
+            .iter()
+            .map(|f| f.data_type().clone())
+            .collect();
+        let given = Given {
+            name: self.name,
+            types: &types,
+            literals: args.scalar_arguments,
+            options: &self.options,
+        };
         let data_type = (self.returns)(&given)?;
-        Ok(Arc::new(arrow::datatypes::Field::new(self.name, data_type, true)))
+        Ok(Arc::new(arrow::datatypes::Field::new(
+            self.name, data_type, true,
+        )))
     }
 
     fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
@@ -225,7 +298,10 @@ impl ScalarUDFImpl for Function {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let literal = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let literal = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let call = Call {
             name: self.name,
             args: &args.args,
@@ -236,7 +312,9 @@ impl ScalarUDFImpl for Function {
         };
         let array = (self.eval)(&call)?;
         if literal {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &array, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(array))
     }
@@ -249,23 +327,47 @@ fn listed(
     more: Option<Kind>,
     given: &[DataType],
 ) -> Result<Vec<DataType>> {
-    let most = if more.is_some() { usize::MAX } else { needed.len() + optional.len() };
+    let most = if more.is_some() {
+        usize::MAX
+    } else {
+        needed.len() + optional.len()
+    };
     if given.len() < needed.len() || given.len() > most {
         let expected = match (needed.len(), most) {
             (least, usize::MAX) => format!("{least} or more arguments"),
             (least, most) if least == most => format!("{most} arguments"),
             (least, most) => format!("{least} to {most} arguments"),
         };
-        return Err(Error::Arity { function: name.to_uppercase(), expected, given: given.len() }.into());
+        return Err(Error::Arity {
+            function: name.to_uppercase(),
+            expected,
+            given: given.len(),
+        }
+        .into());
     }
-    let kinds = needed.iter().chain(optional).copied().chain(more.into_iter().cycle());
-    given.iter().zip(kinds).enumerate().map(|(idx, (given, kind))| convert(name, idx, kind, given)).collect()
+    let kinds = needed
+        .iter()
+        .chain(optional)
+        .copied()
+        .chain(more.into_iter().cycle());
+    given
+        .iter()
+        .zip(kinds)
+        .enumerate()
+        .map(|(idx, (given, kind))| convert(name, idx, kind, given))
+        .collect()
 }
 
 fn convert(name: &str, idx: usize, kind: Kind, given: &DataType) -> Result<DataType> {
     let wrong = |expected| {
         let (function, given) = (name.to_uppercase(), sql_name(given));
-        Err(Error::ArgumentType { function, position: idx + 1, given, expected }.into())
+        Err(Error::ArgumentType {
+            function,
+            position: idx + 1,
+            given,
+            expected,
+        }
+        .into())
     };
     match kind {
         Kind::Text if is_text(given) || given.is_null() => Ok(DataType::Utf8View),
@@ -273,9 +375,13 @@ fn convert(name: &str, idx: usize, kind: Kind, given: &DataType) -> Result<DataT
         Kind::TextOrBytes if is_binary(given) => Ok(DataType::BinaryView),
         Kind::TextOrBytes if is_text(given) || given.is_null() => Ok(DataType::Utf8View),
         Kind::TextOrBytes => wrong("a STRING or BYTES"),
-        Kind::Long if given.is_numeric() || is_text(given) || given.is_null() => Ok(DataType::Int64),
+        Kind::Long if given.is_numeric() || is_text(given) || given.is_null() => {
+            Ok(DataType::Int64)
+        }
         Kind::Long => wrong("an integer"),
-        Kind::Double if given.is_numeric() || is_text(given) || given.is_null() => Ok(DataType::Float64),
+        Kind::Double if given.is_numeric() || is_text(given) || given.is_null() => {
+            Ok(DataType::Float64)
+        }
         Kind::Double => wrong("a number"),
         Kind::Boolean if given == &DataType::Boolean || given.is_null() => Ok(DataType::Boolean),
         Kind::Boolean => wrong("a BOOLEAN"),
@@ -292,23 +398,39 @@ pub(crate) fn arity(name: &str, given: &[DataType], least: usize, most: usize) -
         most if most == least => format!("{most} arguments"),
         most => format!("{least} to {most} arguments"),
     };
-    Err(Error::Arity { function: name.to_uppercase(), expected, given: given.len() }.into())
+    Err(Error::Arity {
+        function: name.to_uppercase(),
+        expected,
+        given: given.len(),
+    }
+    .into())
 }
 
 /// An argument of a wrong type, for the functions with a rule of their own.
-pub(crate) fn wrong_type(name: &str, idx: usize, given: &DataType, expected: &'static str) -> Error {
-    Error::ArgumentType { function: name.to_uppercase(), position: idx + 1, given: sql_name(given), expected }
+pub(crate) fn wrong_type(
+    name: &str,
+    idx: usize,
+    given: &DataType,
+    expected: &'static str,
+) -> Error {
+    Error::ArgumentType {
+        function: name.to_uppercase(),
+        position: idx + 1,
+        given: sql_name(given),
+        expected,
+    }
 }
 
 /// The least restrictive type of all, for the functions with a rule of their own.
 pub(crate) fn common_of(name: &str, types: &[DataType]) -> Result<DataType> {
     let mut common = DataType::Null;
     for data_type in types {
-        common = crate::types::common_type(&common, data_type).ok_or_else(|| Error::NoCommonType {
-            function: name.to_uppercase(),
-            left: sql_name(&common),
-            right: sql_name(data_type),
-        })?;
+        common =
+            crate::types::common_type(&common, data_type).ok_or_else(|| Error::NoCommonType {
+                function: name.to_uppercase(),
+                left: sql_name(&common),
+                right: sql_name(data_type),
+            })?;
     }
     Ok(common)
 }
@@ -336,9 +458,17 @@ impl Call<'_> {
     /// The argument as it is, with one row where it is a literal.
     pub(crate) fn arg(&self, idx: usize) -> Result<Arg<ArrayRef>> {
         match self.args.get(idx) {
-            Some(ColumnarValue::Array(array)) => Ok(Arg { array: Arc::clone(array), step: 1 }),
-            Some(ColumnarValue::Scalar(value)) => Ok(Arg { array: value.to_array_of_size(1)?, step: 0 }),
-            None => Err(Error::argument(self.name, format!("argument {} is missing", idx + 1)).into()),
+            Some(ColumnarValue::Array(array)) => Ok(Arg {
+                array: Arc::clone(array),
+                step: 1,
+            }),
+            Some(ColumnarValue::Scalar(value)) => Ok(Arg {
+                array: value.to_array_of_size(1)?,
+                step: 0,
+            }),
+            None => {
+                Err(Error::argument(self.name, format!("argument {} is missing", idx + 1)).into())
+            }
         }
     }
 
@@ -346,7 +476,9 @@ impl Call<'_> {
     pub(crate) fn column(&self, idx: usize) -> Result<ArrayRef> {
         match self.args.get(idx) {
             Some(value) => value.to_array(self.rows),
-            None => Err(Error::argument(self.name, format!("argument {} is missing", idx + 1)).into()),
+            None => {
+                Err(Error::argument(self.name, format!("argument {} is missing", idx + 1)).into())
+            }
         }
     }
 
@@ -360,7 +492,9 @@ impl Call<'_> {
         let Arg { array, step } = self.arg(idx)?;
         let array = match array.data_type() {
             DataType::Utf8View => array,
-            text if is_text(text) || is_binary(text) || text.is_null() => cast(&array, &DataType::Utf8View)?,
+            text if is_text(text) || is_binary(text) || text.is_null() => {
+                cast(&array, &DataType::Utf8View)?
+            }
             _ => to_text::to_text(&array, self.field(idx), self.zone)?,
         };
         downcast(self.name, &array).map(|array: StringViewArray| Arg { array, step })
@@ -369,29 +503,36 @@ impl Call<'_> {
     /// The argument as bytes, a text's in UTF-8.
     pub(crate) fn bytes(&self, idx: usize) -> Result<Arg<BinaryViewArray>> {
         let Arg { array, step } = self.arg(idx)?;
-        downcast(self.name, &cast(&array, &DataType::BinaryView)?).map(|array: BinaryViewArray| Arg { array, step })
+        downcast(self.name, &cast(&array, &DataType::BinaryView)?)
+            .map(|array: BinaryViewArray| Arg { array, step })
     }
 
     /// The argument as BIGINT.
     pub(crate) fn long(&self, idx: usize) -> Result<Arg<Int64Array>> {
         let Arg { array, step } = self.arg(idx)?;
-        downcast(self.name, &cast(&array, &DataType::Int64)?).map(|array: Int64Array| Arg { array, step })
+        downcast(self.name, &cast(&array, &DataType::Int64)?)
+            .map(|array: Int64Array| Arg { array, step })
     }
 
     /// The argument as DOUBLE.
     pub(crate) fn double(&self, idx: usize) -> Result<Arg<Float64Array>> {
         let Arg { array, step } = self.arg(idx)?;
-        downcast(self.name, &cast(&array, &DataType::Float64)?).map(|array: Float64Array| Arg { array, step })
+        downcast(self.name, &cast(&array, &DataType::Float64)?)
+            .map(|array: Float64Array| Arg { array, step })
     }
 
     /// The argument as BOOLEAN.
     pub(crate) fn boolean(&self, idx: usize) -> Result<Arg<BooleanArray>> {
         let Arg { array, step } = self.arg(idx)?;
-        downcast(self.name, &cast(&array, &DataType::Boolean)?).map(|array: BooleanArray| Arg { array, step })
+        downcast(self.name, &cast(&array, &DataType::Boolean)?)
+            .map(|array: BooleanArray| Arg { array, step })
     }
 
     /// Builds a text column: the closure appends to the buffer and says whether there is a value.
-    pub(crate) fn texts(&self, mut row: impl FnMut(usize, &mut String) -> Result<bool>) -> Result<ArrayRef> {
+    pub(crate) fn texts(
+        &self,
+        mut row: impl FnMut(usize, &mut String) -> Result<bool>,
+    ) -> Result<ArrayRef> {
         let mut builder = StringViewBuilder::with_capacity(self.rows);
         let mut buffer = String::new();
         for idx in 0..self.rows {
@@ -437,7 +578,14 @@ impl Call<'_> {
 /// The array as the type that it is known to have.
 pub(crate) fn downcast<A: Array + Clone + 'static>(name: &str, array: &dyn Array) -> Result<A> {
     array.as_any().downcast_ref::<A>().cloned().ok_or_else(|| {
-        Error::argument(name, format!("a value of type {} came unexpected", sql_name(array.data_type()))).into()
+        Error::argument(
+            name,
+            format!(
+                "a value of type {} came unexpected",
+                sql_name(array.data_type())
+            ),
+        )
+        .into()
     })
 }
 
@@ -485,11 +633,17 @@ impl Arg<ArrayRef> {
 
     /// The same argument with its values in another type.
     pub(crate) fn typed<A: Array + Clone + 'static>(&self, name: &str) -> Result<Arg<A>> {
-        downcast(name, &self.array).map(|array| Arg { array, step: self.step })
+        downcast(name, &self.array).map(|array| Arg {
+            array,
+            step: self.step,
+        })
     }
 
     /// The same argument with another array of as many rows.
     pub(crate) fn with<A>(&self, array: A) -> Arg<A> {
-        Arg { array, step: self.step }
+        Arg {
+            array,
+            step: self.step,
+        }
     }
 }

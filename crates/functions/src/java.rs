@@ -39,7 +39,10 @@ pub(crate) struct Shortest {
 impl Shortest {
     /// Of a finite value.
     pub(crate) fn of(value: impl LowerExp) -> Self {
-        let mut text = Self { bytes: [0; 40], len: 0 };
+        let mut text = Self {
+            bytes: [0; 40],
+            len: 0,
+        };
         // A finite f64 needs at most 24 bytes.
         let _ = write!(text, "{value:e}");
         text
@@ -48,7 +51,9 @@ impl Shortest {
     /// Whether it is negative, its digits (with a point after the first) and its exponent.
     pub(crate) fn parts(&self) -> (bool, &str, &str, i32) {
         let text = std::str::from_utf8(&self.bytes[..self.len]).unwrap_or("0e0");
-        let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (negative, text) = text
+            .strip_prefix('-')
+            .map_or((false, text), |rest| (true, rest));
         let (digits, exponent) = text.split_once('e').unwrap_or((text, "0"));
         let (first, rest) = digits.split_once('.').unwrap_or((digits, ""));
         (negative, first, rest, exponent.parse().unwrap_or(0))
@@ -58,7 +63,10 @@ impl Shortest {
 impl Write for Shortest {
     fn write_str(&mut self, s: &str) -> std::fmt::Result {
         let end = self.len + s.len();
-        self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(s.as_bytes());
+        self.bytes
+            .get_mut(self.len..end)
+            .ok_or(std::fmt::Error)?
+            .copy_from_slice(s.as_bytes());
         self.len = end;
         Ok(())
     }
@@ -78,11 +86,18 @@ fn write_finite(value: impl LowerExp, out: &mut String) {
             out.push_str(&rest[..whole]);
             out.extend(std::iter::repeat_n('0', exponent - whole));
             out.push('.');
-            out.push_str(if rest.len() > exponent { &rest[exponent..] } else { "0" });
+            out.push_str(if rest.len() > exponent {
+                &rest[exponent..]
+            } else {
+                "0"
+            });
         }
         -3..0 => {
             out.push_str("0.");
-            out.extend(std::iter::repeat_n('0', exponent.unsigned_abs() as usize - 1));
+            out.extend(std::iter::repeat_n(
+                '0',
+                exponent.unsigned_abs() as usize - 1,
+            ));
             out.push_str(first);
             out.push_str(rest);
         }
@@ -102,12 +117,21 @@ pub(crate) fn parse_f64(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     match unsigned {
         "NaN" => return Some(f64::NAN),
-        "Infinity" => return Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }),
+        "Infinity" => {
+            return Some(if text.starts_with('-') {
+                f64::NEG_INFINITY
+            } else {
+                f64::INFINITY
+            });
+        }
         _ => {}
     }
     let number = text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text);
     // Rust's own words for the special values are not Java's.
-    if number.bytes().any(|b| !matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
+    if number
+        .bytes()
+        .any(|b| !matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
+    {
         return None;
     }
     number.parse().ok()

@@ -46,14 +46,20 @@ impl<T> Last<T> {
     }
 
     /// The compiled value of a text.
-    pub(crate) fn get(&mut self, text: &str, compile: impl FnOnce(&str) -> Result<T>) -> Result<&T> {
+    pub(crate) fn get(
+        &mut self,
+        text: &str,
+        compile: impl FnOnce(&str) -> Result<T>,
+    ) -> Result<&T> {
         let stale = self.last.as_ref().is_none_or(|(last, _)| last != text);
         if stale {
             self.last = Some((text.to_string(), compiled(self.cache, text, compile)?));
         }
         match &self.last {
             Some((_, value)) => Ok(value),
-            None => Err(datafusion_common::DataFusionError::Internal("a compiled pattern got lost".into())),
+            None => Err(datafusion_common::DataFusionError::Internal(
+                "a compiled pattern got lost".into(),
+            )),
         }
     }
 }

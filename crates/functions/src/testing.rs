@@ -14,9 +14,11 @@ use crate::{Options, scalar_functions};
 
 /// The function of a name or alias, in a time zone.
 pub(crate) fn function(name: &str, zone: &str) -> Arc<ScalarUDF> {
-    let found = scalar_functions(&Options { time_zone: zone.into() })
-        .into_iter()
-        .find(|f| f.name() == name || f.aliases().iter().any(|alias| alias == name));
+    let found = scalar_functions(&Options {
+        time_zone: zone.into(),
+    })
+    .into_iter()
+    .find(|f| f.name() == name || f.aliases().iter().any(|alias| alias == name));
     found.unwrap_or_else(|| panic!("no function {name}"))
 }
 
@@ -48,14 +50,24 @@ pub(crate) fn result_type(name: &str, args: &[ScalarValue]) -> DataType {
 fn converted(udf: &ScalarUDF, args: &[ScalarValue]) -> Result<(Vec<DataType>, Vec<ScalarValue>)> {
     let types: Vec<_> = args.iter().map(ScalarValue::data_type).collect();
     let types = udf.coerce_types(&types)?;
-    let values: Result<Vec<_>> = args.iter().zip(&types).map(|(value, to)| value.cast_to(to)).collect();
+    let values: Result<Vec<_>> = args
+        .iter()
+        .zip(&types)
+        .map(|(value, to)| value.cast_to(to))
+        .collect();
     Ok((types, values?))
 }
 
 fn planned(udf: &ScalarUDF, types: &[DataType], args: &[ScalarValue]) -> Result<DataType> {
-    let fields: Vec<_> = types.iter().map(|t| Arc::new(Field::new("x", t.clone(), true))).collect();
+    let fields: Vec<_> = types
+        .iter()
+        .map(|t| Arc::new(Field::new("x", t.clone(), true)))
+        .collect();
     let literals: Vec<_> = args.iter().map(Some).collect();
-    let field = udf.return_field_from_args(ReturnFieldArgs { arg_fields: &fields, scalar_arguments: &literals })?;
+    let field = udf.return_field_from_args(ReturnFieldArgs {
+        arg_fields: &fields,
+        scalar_arguments: &literals,
+    })?;
     Ok(field.data_type().clone())
 }
 
@@ -80,7 +92,11 @@ fn try_eval(name: &str, args: &[ScalarValue], zone: &str) -> Result<String> {
             })
             .collect();
         let texts = invoke(&udf, columns?, &types, &data_type, ROWS, zone)?;
-        assert_eq!(texts, vec![expected[0].clone(); ROWS], "{name} over columns");
+        assert_eq!(
+            texts,
+            vec![expected[0].clone(); ROWS],
+            "{name} over columns"
+        );
     }
     Ok(expected.into_iter().next().unwrap_or_default())
 }
@@ -95,7 +111,10 @@ fn invoke(
 ) -> Result<Vec<String>> {
     let output = udf.invoke_with_args(ScalarFunctionArgs {
         args,
-        arg_fields: types.iter().map(|t| Arc::new(Field::new("x", t.clone(), true))).collect(),
+        arg_fields: types
+            .iter()
+            .map(|t| Arc::new(Field::new("x", t.clone(), true)))
+            .collect(),
         number_rows: rows,
         return_field: Arc::new(Field::new("y", data_type.clone(), true)),
         config_options: Arc::new(ConfigOptions::default()),
@@ -106,7 +125,11 @@ fn invoke(
 /// Every value as text.
 pub(crate) fn printed(array: &ArrayRef, zone: &str) -> Vec<String> {
     let texts = to_text(array, None, zone.parse().unwrap()).unwrap();
-    texts.as_string_view().iter().map(|text| text.unwrap_or("\\N").to_string()).collect()
+    texts
+        .as_string_view()
+        .iter()
+        .map(|text| text.unwrap_or("\\N").to_string())
+        .collect()
 }
 
 /// A text.
@@ -153,7 +176,10 @@ pub(crate) fn of(text: &str, data_type: &DataType) -> ScalarValue {
 
 /// A TIMESTAMP(3).
 pub(crate) fn ts(text: &str) -> ScalarValue {
-    of(text, &DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, None))
+    of(
+        text,
+        &DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, None),
+    )
 }
 
 /// A DATE.
@@ -163,7 +189,14 @@ pub(crate) fn date(text: &str) -> ScalarValue {
 
 /// A list.
 pub(crate) fn list(values: &[ScalarValue]) -> ScalarValue {
-    let element = values.iter().map(ScalarValue::data_type).find(|t| !t.is_null()).unwrap_or(DataType::Null);
-    let values: Vec<_> = values.iter().map(|value| value.cast_to(&element).unwrap()).collect();
+    let element = values
+        .iter()
+        .map(ScalarValue::data_type)
+        .find(|t| !t.is_null())
+        .unwrap_or(DataType::Null);
+    let values: Vec<_> = values
+        .iter()
+        .map(|value| value.cast_to(&element).unwrap())
+        .collect();
     ScalarValue::List(ScalarValue::new_list_nullable(&values, &element))
 }

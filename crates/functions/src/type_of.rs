@@ -7,15 +7,20 @@ use crate::types::sql_name;
 
 pub(crate) fn functions() -> Vec<Function> {
     let arguments = takes_optional(&[Kind::Any], &[Kind::Boolean]);
-    vec![Function::new("typeof", arguments, |_| Ok(DataType::Utf8View), |call| {
-        let name = sql_name(call.arg(0)?.array.data_type());
-        call.slices(|_| Some(&name))
-    })]
+    vec![Function::new(
+        "typeof",
+        arguments,
+        |_| Ok(DataType::Utf8View),
+        |call| {
+            let name = sql_name(call.arg(0)?.array.data_type());
+            call.slices(|_| Some(&name))
+        },
+    )]
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{dec, eval, list, i, ts};
+    use crate::testing::{dec, eval, i, list, ts};
 
     #[test]
     fn names_the_type() {

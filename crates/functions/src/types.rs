@@ -16,18 +16,33 @@ pub fn list_of(element: DataType) -> DataType {
 /// `MAP<key, value>` as every function of this crate makes it.
 #[must_use]
 pub fn map_of(key: DataType, value: DataType) -> DataType {
-    let entries = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
-    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
+    let entries = Fields::from(vec![
+        Field::new("key", key, false),
+        Field::new("value", value, true),
+    ]);
+    DataType::Map(
+        Arc::new(Field::new("entries", DataType::Struct(entries), false)),
+        false,
+    )
 }
 
 /// Whether the type is one of the three text types.
 pub(crate) fn is_text(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 /// Whether the type is one of the binary types.
 pub(crate) fn is_binary(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_))
+    matches!(
+        data_type,
+        DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_)
+    )
 }
 
 /// The precision and scale of an exact number, integers included.
@@ -49,15 +64,21 @@ pub(crate) fn exact(data_type: &DataType) -> Option<(u8, i8)> {
 /// The value type of a list of any layout.
 pub(crate) fn element_type(data_type: &DataType) -> Option<&DataType> {
     match data_type {
-        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => Some(field.data_type()),
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            Some(field.data_type())
+        }
         _ => None,
     }
 }
 
 /// The key and value types of a map.
 pub(crate) fn entry_types(data_type: &DataType) -> Option<(&DataType, &DataType)> {
-    let DataType::Map(entries, _) = data_type else { return None };
-    let DataType::Struct(fields) = entries.data_type() else { return None };
+    let DataType::Map(entries, _) = data_type else {
+        return None;
+    };
+    let DataType::Struct(fields) = entries.data_type() else {
+        return None;
+    };
     match fields.as_ref() {
         [key, value] => Some((key.data_type(), value.data_type())),
         _ => None,
@@ -96,9 +117,10 @@ pub fn common_type(left: &DataType, right: &DataType) -> Option<DataType> {
         (l, r) if is_text(l) && is_text(r) => Some(T::Utf8View),
         (l, r) if is_binary(l) && is_binary(r) => Some(T::BinaryView),
         (l, r) if l.is_numeric() && r.is_numeric() => common_number(l, r),
-        (T::Timestamp(lu, lz), T::Timestamp(ru, rz)) => {
-            Some(T::Timestamp(finer(*lu, *ru), lz.clone().or_else(|| rz.clone())))
-        }
+        (T::Timestamp(lu, lz), T::Timestamp(ru, rz)) => Some(T::Timestamp(
+            finer(*lu, *ru),
+            lz.clone().or_else(|| rz.clone()),
+        )),
         (T::Date32, T::Timestamp(unit, zone)) | (T::Timestamp(unit, zone), T::Date32) => {
             Some(T::Timestamp(*unit, zone.clone()))
         }
@@ -109,7 +131,11 @@ pub fn common_type(left: &DataType, right: &DataType) -> Option<DataType> {
             Some(map_of(common_type(lk, rk)?, common_type(lv, rv)?))
         }
         (T::Struct(l), T::Struct(r)) if l.len() == r.len() => {
-            let fields: Option<Fields> = l.iter().zip(r.iter()).map(|(l, r)| common_field(l, r)).collect();
+            let fields: Option<Fields> = l
+                .iter()
+                .zip(r.iter())
+                .map(|(l, r)| common_field(l, r))
+                .collect();
             fields.map(T::Struct)
         }
         _ => None,
@@ -117,7 +143,11 @@ pub fn common_type(left: &DataType, right: &DataType) -> Option<DataType> {
 }
 
 fn common_field(left: &Field, right: &Field) -> Option<Field> {
-    Some(Field::new(left.name(), common_type(left.data_type(), right.data_type())?, true))
+    Some(Field::new(
+        left.name(),
+        common_type(left.data_type(), right.data_type())?,
+        true,
+    ))
 }
 
 /// Exact with exact is exact, as wide as both need; FLOAT or DOUBLE with DECIMAL is DOUBLE.
@@ -125,23 +155,35 @@ fn common_number(left: &DataType, right: &DataType) -> Option<DataType> {
     use DataType as T;
     match (exact(left), exact(right)) {
         (Some((lp, ls)), Some((rp, rs))) => {
-            let either_decimal = matches!(left, T::Decimal128(..)) || matches!(right, T::Decimal128(..));
+            let either_decimal =
+                matches!(left, T::Decimal128(..)) || matches!(right, T::Decimal128(..));
             if !either_decimal {
                 return Some(if rp > lp { right.clone() } else { left.clone() });
             }
             let (lp, ls, rp, rs) = (i16::from(lp), i16::from(ls), i16::from(rp), i16::from(rs));
             let whole = (lp - ls).max(rp - rs).min(i16::from(PRECISION_MAX));
             let scale = ls.max(rs).min(i16::from(PRECISION_MAX) - whole);
-            Some(T::Decimal128(u8::try_from(whole + scale).ok()?, i8::try_from(scale).ok()?))
+            Some(T::Decimal128(
+                u8::try_from(whole + scale).ok()?,
+                i8::try_from(scale).ok()?,
+            ))
         }
-        (None, None) => Some(if left == &T::Float64 || right == &T::Float64 { T::Float64 } else { left.clone() }),
+        (None, None) => Some(if left == &T::Float64 || right == &T::Float64 {
+            T::Float64
+        } else {
+            left.clone()
+        }),
         (Some(_), None) => Some(approximate_with(left, right)),
         (None, Some(_)) => Some(approximate_with(right, left)),
     }
 }
 
 fn approximate_with(exact: &DataType, approximate: &DataType) -> DataType {
-    if matches!(exact, DataType::Decimal128(..)) { DataType::Float64 } else { approximate.clone() }
+    if matches!(exact, DataType::Decimal128(..)) {
+        DataType::Float64
+    } else {
+        approximate.clone()
+    }
 }
 
 fn finer(left: TimeUnit, right: TimeUnit) -> TimeUnit {
@@ -173,7 +215,10 @@ pub fn sql_name(data_type: &DataType) -> String {
         T::Interval(IntervalUnit::YearMonth) => "INTERVAL YEAR TO MONTH".into(),
         T::Interval(_) | T::Duration(_) => "INTERVAL DAY TO SECOND".into(),
         T::Struct(fields) => {
-            let fields: Vec<_> = fields.iter().map(|f| format!("`{}` {}", f.name(), sql_name(f.data_type()))).collect();
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|f| format!("`{}` {}", f.name(), sql_name(f.data_type())))
+                .collect();
             format!("ROW<{}>", fields.join(", "))
         }
         T::Map(..) => match entry_types(data_type) {
@@ -204,10 +249,22 @@ mod tests {
     #[test]
     fn exact_numbers_widen_to_hold_both() {
         let decimal = DataType::Decimal128(12, 4);
-        assert_eq!(common_type(&decimal, &DataType::Int32), Some(DataType::Decimal128(14, 4)));
-        assert_eq!(common_type(&decimal, &DataType::Float32), Some(DataType::Float64));
-        assert_eq!(common_type(&DataType::Int64, &DataType::Float32), Some(DataType::Float32));
-        assert_eq!(common_type(&DataType::Int8, &DataType::Int64), Some(DataType::Int64));
+        assert_eq!(
+            common_type(&decimal, &DataType::Int32),
+            Some(DataType::Decimal128(14, 4))
+        );
+        assert_eq!(
+            common_type(&decimal, &DataType::Float32),
+            Some(DataType::Float64)
+        );
+        assert_eq!(
+            common_type(&DataType::Int64, &DataType::Float32),
+            Some(DataType::Float32)
+        );
+        assert_eq!(
+            common_type(&DataType::Int8, &DataType::Int64),
+            Some(DataType::Int64)
+        );
         assert_eq!(
             common_type(&DataType::Decimal128(38, 0), &DataType::Decimal128(10, 5)),
             Some(DataType::Decimal128(38, 0))
@@ -217,12 +274,18 @@ mod tests {
     #[test]
     fn text_and_numbers_have_nothing_in_common() {
         assert_eq!(common_type(&DataType::Utf8, &DataType::Int32), None);
-        assert_eq!(common_type(&DataType::Utf8, &DataType::Utf8View), Some(DataType::Utf8View));
+        assert_eq!(
+            common_type(&DataType::Utf8, &DataType::Utf8View),
+            Some(DataType::Utf8View)
+        );
     }
 
     #[test]
     fn names_are_those_of_sql() {
         assert_eq!(sql_name(&list_of(DataType::Int32)), "ARRAY<INT>");
-        assert_eq!(sql_name(&map_of(DataType::Utf8View, DataType::Date32)), "MAP<STRING, DATE>");
+        assert_eq!(
+            sql_name(&map_of(DataType::Utf8View, DataType::Date32)),
+            "MAP<STRING, DATE>"
+        );
     }
 }

@@ -61,7 +61,11 @@ impl Zone {
             Zone::Fixed(seconds) => i64::from(seconds) * 1000,
             Zone::Named(tz) => match DateTime::from_timestamp_millis(utc_ms) {
                 Some(instant) => {
-                    i64::from(tz.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc()) * 1000
+                    i64::from(
+                        tz.offset_from_utc_datetime(&instant.naive_utc())
+                            .fix()
+                            .local_minus_utc(),
+                    ) * 1000
                 }
                 None => 0,
             },
@@ -74,9 +78,13 @@ impl Zone {
             Zone::Fixed(seconds) => return local_ms.saturating_sub(i64::from(seconds) * 1000),
             Zone::Named(tz) => tz,
         };
-        let Some(local) = DateTime::from_timestamp_millis(local_ms).map(|t| t.naive_utc()) else { return local_ms };
+        let Some(local) = DateTime::from_timestamp_millis(local_ms).map(|t| t.naive_utc()) else {
+            return local_ms;
+        };
         let offset = match tz.offset_from_local_datetime(&local) {
-            LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => offset.fix().local_minus_utc(),
+            LocalResult::Single(offset) | LocalResult::Ambiguous(offset, _) => {
+                offset.fix().local_minus_utc()
+            }
             LocalResult::None => {
                 let before = local - TimeDelta::days(1);
                 tz.offset_from_utc_datetime(&before).fix().local_minus_utc()
@@ -88,7 +96,11 @@ impl Zone {
     /// A converter that remembers the last quarter of an hour: zones change their offset nowhere else but at its ends
     /// since clocks were standardised, and a quarter with a change inside is not remembered.
     pub(crate) fn converter(self) -> Converter {
-        Converter { zone: self, quarter: i64::MIN, offset: 0 }
+        Converter {
+            zone: self,
+            quarter: i64::MIN,
+            offset: 0,
+        }
     }
 }
 
@@ -102,7 +114,7 @@ pub(crate) struct Converter {
 impl Converter {
     /// The local time of an instant, both in milliseconds.
     #[inline]
-    pub(crate) fn to_local(&mut self, utc_ms: i64) -> i64 {
+    pub(crate) fn local(&mut self, utc_ms: i64) -> i64 {
         if let Zone::Fixed(seconds) = self.zone {
             return utc_ms.saturating_add(i64::from(seconds) * 1000);
         }
@@ -111,7 +123,11 @@ impl Converter {
             let start = quarter.saturating_mul(QUARTER_HOUR_MS);
             self.offset = self.zone.offset_at(start);
             self.quarter = quarter;
-            if self.zone.offset_at(start.saturating_add(QUARTER_HOUR_MS - 1)) != self.offset {
+            if self
+                .zone
+                .offset_at(start.saturating_add(QUARTER_HOUR_MS - 1))
+                != self.offset
+            {
                 self.quarter = i64::MIN;
                 self.offset = self.zone.offset_at(utc_ms);
             }
@@ -128,7 +144,10 @@ impl FromStr for Zone {
         if matches!(name, "UTC" | "GMT" | "UT" | "Z" | "Etc/UTC" | "Etc/GMT") {
             return Ok(Zone::UTC);
         }
-        let digits = ["UTC", "GMT", "UT"].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+        let digits = ["UTC", "GMT", "UT"]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix))
+            .unwrap_or(name);
         if let Some(seconds) = offset(digits) {
             return Ok(Zone::Fixed(seconds));
         }
@@ -138,8 +157,13 @@ impl FromStr for Zone {
             "HST" => return Ok(Zone::Fixed(-10 * 3600)),
             _ => {}
         }
-        let long = SHORT_NAMES.iter().find(|(short, _)| *short == name).map_or(name, |(_, long)| long);
-        long.parse().map(Zone::Named).map_err(|_| Error::TimeZone(name.into()))
+        let long = SHORT_NAMES
+            .iter()
+            .find(|(short, _)| *short == name)
+            .map_or(name, |(_, long)| long);
+        long.parse()
+            .map(Zone::Named)
+            .map_err(|_| Error::TimeZone(name.into()))
     }
 }
 
@@ -160,7 +184,11 @@ pub(crate) fn offset(text: &str) -> Option<i32> {
             _ => return None,
         }
     };
-    if parts.len() > 3 || parts.iter().any(|p| p.is_empty() || p.len() > 2 || !p.bytes().all(|b| b.is_ascii_digit())) {
+    if parts.len() > 3
+        || parts
+            .iter()
+            .any(|p| p.is_empty() || p.len() > 2 || !p.bytes().all(|b| b.is_ascii_digit()))
+    {
         return None;
     }
     let mut seconds = 0;
@@ -177,9 +205,15 @@ mod tests {
     #[test]
     fn names_and_offsets() {
         assert_eq!("GMT-08:00".parse::<Zone>().unwrap(), Zone::Fixed(-8 * 3600));
-        assert_eq!("+0530".parse::<Zone>().unwrap(), Zone::Fixed(5 * 3600 + 1800));
+        assert_eq!(
+            "+0530".parse::<Zone>().unwrap(),
+            Zone::Fixed(5 * 3600 + 1800)
+        );
         assert_eq!("UTC+8".parse::<Zone>().unwrap(), Zone::Fixed(8 * 3600));
-        assert_eq!("PST".parse::<Zone>().unwrap(), Zone::Named(Tz::America__Los_Angeles));
+        assert_eq!(
+            "PST".parse::<Zone>().unwrap(),
+            Zone::Named(Tz::America__Los_Angeles)
+        );
         assert!("Mars/Olympus".parse::<Zone>().is_err());
         assert!("+é".parse::<Zone>().is_err());
     }
@@ -187,11 +221,27 @@ mod tests {
     #[test]
     fn gaps_move_forward_and_overlaps_take_the_earlier() {
         let zone: Zone = "America/New_York".parse().unwrap();
-        let ms = |text: &str| text.parse::<DateTime<chrono::Utc>>().unwrap().timestamp_millis();
-        assert_eq!(zone.to_utc(ms("2024-03-10T02:30:00Z")), ms("2024-03-10T07:30:00Z"));
-        assert_eq!(zone.to_utc(ms("2024-11-03T01:30:00Z")), ms("2024-11-03T05:30:00Z"));
+        let ms = |text: &str| {
+            text.parse::<DateTime<chrono::Utc>>()
+                .unwrap()
+                .timestamp_millis()
+        };
+        assert_eq!(
+            zone.to_utc(ms("2024-03-10T02:30:00Z")),
+            ms("2024-03-10T07:30:00Z")
+        );
+        assert_eq!(
+            zone.to_utc(ms("2024-11-03T01:30:00Z")),
+            ms("2024-11-03T05:30:00Z")
+        );
         let mut converter = zone.converter();
-        assert_eq!(converter.to_local(ms("2024-03-10T06:59:59Z")), ms("2024-03-10T01:59:59Z"));
-        assert_eq!(converter.to_local(ms("2024-03-10T07:00:00Z")), ms("2024-03-10T03:00:00Z"));
+        assert_eq!(
+            converter.local(ms("2024-03-10T06:59:59Z")),
+            ms("2024-03-10T01:59:59Z")
+        );
+        assert_eq!(
+            converter.local(ms("2024-03-10T07:00:00Z")),
+            ms("2024-03-10T03:00:00Z")
+        );
     }
 }

@@ -76,7 +76,16 @@ pub fn binary(op: Op, left: &DataType, right: &DataType) -> Option<Arc<ScalarUDF
     let (left, right) = (exact(left)?, exact(right)?);
     let result = result_type(op, left, right);
     let signature = Signature::user_defined(Volatility::Immutable);
-    Some(Arc::new(Decimal { op, left, right, result, signature }.into()))
+    Some(Arc::new(
+        Decimal {
+            op,
+            left,
+            right,
+            result,
+            signature,
+        }
+        .into(),
+    ))
 }
 
 /// The precision and scale of `left op right`.
@@ -104,7 +113,10 @@ fn adjusted(precision: i16, scale: i16) -> (u8, i8) {
     } else {
         (most, (most - (precision - scale)).max(scale.min(SCALE_MIN)))
     };
-    (u8::try_from(precision.max(1)).unwrap_or(PRECISION_MAX), i8::try_from(scale).unwrap_or(0))
+    (
+        u8::try_from(precision.max(1)).unwrap_or(PRECISION_MAX),
+        i8::try_from(scale).unwrap_or(0),
+    )
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -149,13 +161,21 @@ impl ScalarUDFImpl for Decimal {
         let [left, right] = args.args.as_slice() else {
             return Ok(ColumnarValue::Scalar(ScalarValue::Null));
         };
-        let literal = matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
-        let (left, right) = (self.operand(left, self.left)?, self.operand(right, self.right)?);
+        let literal = matches!(
+            (left, right),
+            (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_))
+        );
+        let (left, right) = (
+            self.operand(left, self.left)?,
+            self.operand(right, self.right)?,
+        );
         let rows = if literal { 1 } else { args.number_rows };
         let values = evaluate::evaluate(self, &left, &right, rows)?;
         let values = values.with_precision_and_scale(self.result.0, self.result.1)?;
         if literal {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?));
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &values, 0,
+            )?));
         }
         Ok(ColumnarValue::Array(Arc::new(values)))
     }
@@ -174,7 +194,11 @@ impl Decimal {
             ColumnarValue::Scalar(value) => (value.to_array_of_size(1)?, true),
         };
         let column = unscaled(self.op.name(), &array, precision, scale)?;
-        Ok(if literal { Operand::Literal(column.is_valid(0).then(|| column.value(0))) } else { Operand::Column(column) })
+        Ok(if literal {
+            Operand::Literal(column.is_valid(0).then(|| column.value(0)))
+        } else {
+            Operand::Column(column)
+        })
     }
 }
 

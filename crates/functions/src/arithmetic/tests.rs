@@ -5,8 +5,10 @@ use datafusion_common::config::ConfigOptions;
 use super::*;
 
 fn decimals(values: &[Option<&str>], precision: u8, scale: i8) -> ArrayRef {
-    let values: Decimal128Array =
-        values.iter().map(|v| v.map(|v| crate::decimal::parse(v, scale).unwrap())).collect();
+    let values: Decimal128Array = values
+        .iter()
+        .map(|v| v.map(|v| crate::decimal::parse(v, scale).unwrap()))
+        .collect();
     Arc::new(values.with_precision_and_scale(precision, scale).unwrap())
 }
 
@@ -15,7 +17,10 @@ fn eval(op: Op, left: &ArrayRef, right: &ArrayRef) -> Result<(DataType, Vec<Opti
     let field = |array: &ArrayRef| Arc::new(Field::new("x", array.data_type().clone(), true));
     let result = udf.return_type(&[left.data_type().clone(), right.data_type().clone()])?;
     let output = udf.invoke_with_args(ScalarFunctionArgs {
-        args: vec![ColumnarValue::Array(Arc::clone(left)), ColumnarValue::Array(Arc::clone(right))],
+        args: vec![
+            ColumnarValue::Array(Arc::clone(left)),
+            ColumnarValue::Array(Arc::clone(right)),
+        ],
         arg_fields: vec![field(left), field(right)],
         number_rows: left.len(),
         return_field: Arc::new(Field::new("y", result.clone(), true)),
@@ -23,13 +28,18 @@ fn eval(op: Op, left: &ArrayRef, right: &ArrayRef) -> Result<(DataType, Vec<Opti
     })?;
     let array = output.to_array(left.len())?;
     let array: Decimal128Array = downcast("test", &array)?;
-    let texts = (0..array.len()).map(|idx| array.is_valid(idx).then(|| array.value_as_string(idx))).collect();
+    let texts = (0..array.len())
+        .map(|idx| array.is_valid(idx).then(|| array.value_as_string(idx)))
+        .collect();
     Ok((result, texts))
 }
 
 fn values(op: Op, left: &ArrayRef, right: &ArrayRef) -> Vec<String> {
     let (_, texts) = eval(op, left, right).unwrap();
-    texts.into_iter().map(|t| t.unwrap_or_else(|| "NULL".into())).collect()
+    texts
+        .into_iter()
+        .map(|t| t.unwrap_or_else(|| "NULL".into()))
+        .collect()
 }
 
 #[test]
@@ -50,32 +60,83 @@ fn types_are_those_of_flink() {
 
 #[test]
 fn values_are_those_of_flink() {
-    let p = decimals(&[Some("10.25"), Some("-10.25"), Some("99999999.99"), Some("2.55"), None], 10, 2);
-    let q = decimals(&[Some("3.3333"), Some("2.5000"), Some("99999999.9999"), Some("99.9500"), Some("1")], 12, 4);
-    assert_eq!(values(Op::Plus, &p, &q), ["13.5833", "-7.7500", "199999999.9899", "102.5000", "NULL"]);
-    assert_eq!(values(Op::Minus, &p, &q), ["6.9167", "-12.7500", "-0.0099", "-97.4000", "NULL"]);
+    let p = decimals(
+        &[
+            Some("10.25"),
+            Some("-10.25"),
+            Some("99999999.99"),
+            Some("2.55"),
+            None,
+        ],
+        10,
+        2,
+    );
+    let q = decimals(
+        &[
+            Some("3.3333"),
+            Some("2.5000"),
+            Some("99999999.9999"),
+            Some("99.9500"),
+            Some("1"),
+        ],
+        12,
+        4,
+    );
+    assert_eq!(
+        values(Op::Plus, &p, &q),
+        ["13.5833", "-7.7500", "199999999.9899", "102.5000", "NULL"]
+    );
+    assert_eq!(
+        values(Op::Minus, &p, &q),
+        ["6.9167", "-12.7500", "-0.0099", "-97.4000", "NULL"]
+    );
     assert_eq!(
         values(Op::Multiply, &p, &q),
-        ["34.166325", "-25.625000", "9999999998990000.000001", "254.872500", "NULL"]
+        [
+            "34.166325",
+            "-25.625000",
+            "9999999998990000.000001",
+            "254.872500",
+            "NULL"
+        ]
     );
     assert_eq!(
         values(Op::Divide, &p, &q),
-        ["3.075030750307503", "-4.100000000000000", "0.999999999901000", "0.025512756378189", "NULL"]
+        [
+            "3.075030750307503",
+            "-4.100000000000000",
+            "0.999999999901000",
+            "0.025512756378189",
+            "NULL"
+        ]
     );
-    assert_eq!(values(Op::Modulo, &p, &q), ["0.2501", "-0.2500", "99999999.9900", "2.5500", "NULL"]);
+    assert_eq!(
+        values(Op::Modulo, &p, &q),
+        ["0.2501", "-0.2500", "99999999.9900", "2.5500", "NULL"]
+    );
 }
 
 #[test]
 fn integers_are_decimals_without_fraction() {
     let p = decimals(&[Some("10.25"), Some("99999999.99"), Some("1")], 10, 2);
     let n: ArrayRef = Arc::new(Int32Array::from(vec![Some(3), Some(i32::MAX), None]));
-    assert_eq!(values(Op::Divide, &p, &n), ["3.4166666666667", "0.0465661287478", "NULL"]);
-    assert_eq!(values(Op::Multiply, &p, &n), ["30.75", "214748364678525163.53", "NULL"]);
+    assert_eq!(
+        values(Op::Divide, &p, &n),
+        ["3.4166666666667", "0.0465661287478", "NULL"]
+    );
+    assert_eq!(
+        values(Op::Multiply, &p, &n),
+        ["30.75", "214748364678525163.53", "NULL"]
+    );
 }
 
 #[test]
 fn an_overflow_is_null() {
-    let big = decimals(&[Some("99999999999999999999999999999999999999"), Some("-5")], 38, 0);
+    let big = decimals(
+        &[Some("99999999999999999999999999999999999999"), Some("-5")],
+        38,
+        0,
+    );
     let one: ArrayRef = Arc::new(Int32Array::from(vec![1, 1]));
     assert_eq!(values(Op::Plus, &big, &one), ["NULL", "-4"]);
     assert_eq!(values(Op::Multiply, &big, &big), ["NULL", "25"]);
@@ -87,7 +148,12 @@ fn division_by_zero_fails_but_not_of_null() {
     let one = decimals(&[Some("1")], 5, 2);
     let null = decimals(&[None], 5, 2);
     for op in [Op::Divide, Op::Modulo] {
-        assert!(eval(op, &one, &zero).unwrap_err().to_string().contains("division by zero"));
+        assert!(
+            eval(op, &one, &zero)
+                .unwrap_err()
+                .to_string()
+                .contains("division by zero")
+        );
         assert_eq!(values(op, &null, &zero), ["NULL"]);
     }
 }

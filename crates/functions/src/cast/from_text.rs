@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanBuilder, PrimitiveBuilder, StringViewArray};
 use arrow::compute::cast as arrow_cast;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, Time32MillisecondType, Time64NanosecondType, TimeUnit,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time64NanosecondType, TimeUnit,
 };
 
 use super::{Cx, no_cast};
@@ -26,8 +26,13 @@ pub(super) fn convert(array: &ArrayRef, to: &DataType, cx: &Cx<'_>) -> Result<Ar
         T::Int16 => parse_all::<Int16Type>(&texts, to, cx, |t| i16::try_from(long(t)?).ok()),
         T::Int32 => parse_all::<Int32Type>(&texts, to, cx, |t| i32::try_from(long(t)?).ok()),
         T::Int64 => parse_all::<Int64Type>(&texts, to, cx, long),
-        #[allow(clippy::cast_possible_truncation, reason = "the nearest FLOAT is wanted")]
-        T::Float32 => parse_all::<Float32Type>(&texts, to, cx, |t| java::parse_f64(t).map(|d| d as f32)),
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the nearest FLOAT is wanted"
+        )]
+        T::Float32 => {
+            parse_all::<Float32Type>(&texts, to, cx, |t| java::parse_f64(t).map(|d| d as f32))
+        }
         T::Float64 => parse_all::<Float64Type>(&texts, to, cx, java::parse_f64),
         T::Decimal128(precision, scale) => parse_all::<Decimal128Type>(&texts, to, cx, |t| {
             decimal::parse(t, *scale).filter(|value| decimal::fits(*value, *precision))
@@ -88,13 +93,21 @@ fn timestamps(
 ) -> Result<ArrayRef> {
     let digits = cx.fraction.map_or(fraction_digits(unit), usize::from);
     let zone = cx.zone;
-    let counts = parse_all::<Int64Type>(texts, &DataType::Int64, &Cx { mode: super::Mode::Try, ..*cx }, |text| {
-        let mut moment = timestamp(text)?.truncate(digits);
-        if instant {
-            moment.ms = zone.to_utc(moment.ms);
-        }
-        moment.to_units(unit)
-    })?;
+    let counts = parse_all::<Int64Type>(
+        texts,
+        &DataType::Int64,
+        &Cx {
+            mode: super::Mode::Try,
+            ..*cx
+        },
+        |text| {
+            let mut moment = timestamp(text)?.truncate(digits);
+            if instant {
+                moment.ms = zone.to_utc(moment.ms);
+            }
+            moment.to_units(unit)
+        },
+    )?;
     if counts.null_count() > texts.null_count() {
         let bad = (0..texts.len()).find(|idx| counts.is_null(*idx) && texts.is_valid(*idx));
         cx.failed::<()>(bad.map_or("", |idx| texts.value(idx)), to)?;
@@ -157,7 +170,9 @@ pub(crate) fn time(text: &str) -> Option<i64> {
 
 /// A date, or a date, a space and a time with its seconds.
 pub(crate) fn timestamp(text: &str) -> Option<Moment> {
-    let (day, clock) = text.split_once(' ').map_or((text, None), |(day, clock)| (day, Some(clock)));
+    let (day, clock) = text
+        .split_once(' ')
+        .map_or((text, None), |(day, clock)| (day, Some(clock)));
     let whole_day = day.split('-').count() == 3 && !day.starts_with([' ', '-']);
     let midnight = date(day).filter(|_| whole_day)?.checked_mul(DAY_MS)?;
     let nanos = match clock {
@@ -166,7 +181,10 @@ pub(crate) fn timestamp(text: &str) -> Option<Moment> {
         None => 0,
     };
     let of_day = Moment::from_nanos(nanos);
-    Some(Moment { ms: midnight + of_day.ms, nanos: of_day.nanos })
+    Some(Moment {
+        ms: midnight + of_day.ms,
+        nanos: of_day.nanos,
+    })
 }
 
 fn digits(text: &str, most: usize) -> Option<i64> {
@@ -180,5 +198,11 @@ pub(crate) fn nanos(fraction: &str) -> Option<i64> {
     if fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    Some(fraction.bytes().chain(std::iter::repeat(b'0')).take(9).fold(0, |sum, b| sum * 10 + i64::from(b - b'0')))
+    Some(
+        fraction
+            .bytes()
+            .chain(std::iter::repeat(b'0'))
+            .take(9)
+            .fold(0, |sum, b| sum * 10 + i64::from(b - b'0')),
+    )
 }

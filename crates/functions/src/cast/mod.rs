@@ -14,7 +14,9 @@ use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::cast as arrow_cast;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::ScalarValue;
-use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 
 use crate::error::{Error, Result};
 use crate::function::Options;
@@ -47,7 +49,11 @@ pub struct Target {
 
 impl From<DataType> for Target {
     fn from(data_type: DataType) -> Self {
-        Self { data_type, char_len: None, fraction: None }
+        Self {
+            data_type,
+            char_len: None,
+            fraction: None,
+        }
     }
 }
 
@@ -63,21 +69,49 @@ pub enum Mode {
 /// `CAST(x AS target)` as a function of x.
 #[must_use]
 pub fn cast_udf(target: DataType, char_len: Option<CharLen>, options: &Options) -> Arc<ScalarUDF> {
-    udf(Target { data_type: target, char_len, fraction: None }, Mode::Strict, options)
+    udf(
+        Target {
+            data_type: target,
+            char_len,
+            fraction: None,
+        },
+        Mode::Strict,
+        options,
+    )
 }
 
 /// `TRY_CAST(x AS target)` as a function of x.
 #[must_use]
-pub fn try_cast_udf(target: DataType, char_len: Option<CharLen>, options: &Options) -> Arc<ScalarUDF> {
-    udf(Target { data_type: target, char_len, fraction: None }, Mode::Try, options)
+pub fn try_cast_udf(
+    target: DataType,
+    char_len: Option<CharLen>,
+    options: &Options,
+) -> Arc<ScalarUDF> {
+    udf(
+        Target {
+            data_type: target,
+            char_len,
+            fraction: None,
+        },
+        Mode::Try,
+        options,
+    )
 }
 
-/// CAST or TRY_CAST as a function of the value. An unknown time zone in the options is taken for UTC.
+/// CAST or TRY_CAST as a function of the value. An unknown time zone is taken for UTC; [`Options::check`] refuses it.
 #[must_use]
 pub fn udf(mut target: Target, mode: Mode, options: &Options) -> Arc<ScalarUDF> {
     target.data_type = canonical(&target.data_type);
     let zone = options.time_zone.parse().unwrap_or(Zone::UTC);
-    Arc::new(Cast { target, mode, zone, signature: Signature::any(1, Volatility::Immutable) }.into())
+    Arc::new(
+        Cast {
+            target,
+            mode,
+            zone,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+        .into(),
+    )
 }
 
 /// Whether the cast means something else than Arrow's kernel with errors for what does not fit.
@@ -116,8 +150,15 @@ impl ScalarUDFImpl for Cast {
     }
 
     fn schema_name(&self, args: &[datafusion_expr::Expr]) -> Result<String> {
-        let word = if self.mode == Mode::Try { "TRY_CAST" } else { "CAST" };
-        let value = args.first().map(|arg| arg.schema_name().to_string()).unwrap_or_default();
+        let word = if self.mode == Mode::Try {
+            "TRY_CAST"
+        } else {
+            "CAST"
+        };
+        let value = args
+            .first()
+            .map(|arg| arg.schema_name().to_string())
+            .unwrap_or_default();
         Ok(format!("{word}({value} AS {})", self.target_name()))
     }
 
@@ -138,12 +179,20 @@ impl ScalarUDFImpl for Cast {
             field: args.arg_fields.first(),
         };
         match args.args.first() {
-            Some(ColumnarValue::Array(array)) => Ok(ColumnarValue::Array(convert(array, &self.target.data_type, &cx)?)),
+            Some(ColumnarValue::Array(array)) => Ok(ColumnarValue::Array(convert(
+                array,
+                &self.target.data_type,
+                &cx,
+            )?)),
             Some(ColumnarValue::Scalar(value)) => {
                 let array = convert(&value.to_array_of_size(1)?, &self.target.data_type, &cx)?;
-                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                    &array, 0,
+                )?))
             }
-            None => Ok(ColumnarValue::Scalar(ScalarValue::try_from(&self.target.data_type)?)),
+            None => Ok(ColumnarValue::Scalar(ScalarValue::try_from(
+                &self.target.data_type,
+            )?)),
         }
     }
 }
@@ -171,21 +220,40 @@ pub(crate) struct Cx<'a> {
 impl<'a> Cx<'a> {
     /// For the values inside a nested one.
     fn inner(&self) -> Cx<'a> {
-        Cx { char_len: None, fraction: None, field: None, ..*self }
+        Cx {
+            char_len: None,
+            fraction: None,
+            field: None,
+            ..*self
+        }
     }
 
     /// NULL or an error, as the mode says.
     fn failed<T>(&self, value: impl Into<String>, to: &DataType) -> Result<Option<T>> {
         match self.mode {
             Mode::Try => Ok(None),
-            Mode::Strict => Err(Error::Cast { value: value.into(), target: sql_name(to) }.into()),
+            Mode::Strict => Err(Error::Cast {
+                value: value.into(),
+                target: sql_name(to),
+            }
+            .into()),
         }
     }
 }
 
 /// Casts a value as an implicit conversion of another function would.
 pub(crate) fn strict(array: &ArrayRef, to: &DataType, zone: Zone) -> Result<ArrayRef> {
-    convert(array, to, &Cx { mode: Mode::Strict, zone, char_len: None, fraction: None, field: None })
+    convert(
+        array,
+        to,
+        &Cx {
+            mode: Mode::Strict,
+            zone,
+            char_len: None,
+            fraction: None,
+            field: None,
+        },
+    )
 }
 
 /// Casts a column.
@@ -200,8 +268,12 @@ pub(crate) fn convert(array: &ArrayRef, to: &DataType, cx: &Cx<'_>) -> Result<Ar
         (from, T::Utf8View) if is_text(from) || is_binary(from) => {
             to_text::with_length(&from_bytes(array)?, cx.char_len)
         }
-        (_, T::Utf8View) => to_text::with_length(&to_text::to_text(array, cx.field, cx.zone)?, cx.char_len),
-        (from, to) if is_text(from) => from_text::convert(&arrow_cast(array, &T::Utf8View)?, to, cx),
+        (_, T::Utf8View) => {
+            to_text::with_length(&to_text::to_text(array, cx.field, cx.zone)?, cx.char_len)
+        }
+        (from, to) if is_text(from) => {
+            from_text::convert(&arrow_cast(array, &T::Utf8View)?, to, cx)
+        }
         (from, T::BinaryView) if is_binary(from) => Ok(arrow_cast(array, to)?),
         (T::Boolean, to) if to.is_numeric() => number::from_boolean(array, to),
         (from, T::Boolean) if from.is_numeric() => number::to_boolean(array),
@@ -220,14 +292,20 @@ fn from_bytes(array: &ArrayRef) -> Result<ArrayRef> {
     // Bytes that are no UTF-8 become the replacement character, as in Java.
     let bytes: arrow::array::BinaryViewArray =
         crate::function::downcast("cast", &arrow_cast(array, &DataType::BinaryView)?)?;
-    let texts: arrow::array::StringViewArray =
-        bytes.iter().map(|value| value.map(String::from_utf8_lossy)).collect();
+    let texts: arrow::array::StringViewArray = bytes
+        .iter()
+        .map(|value| value.map(String::from_utf8_lossy))
+        .collect();
     Ok(Arc::new(texts))
 }
 
 /// Refuses a pair of types.
 fn no_cast<T>(from: &DataType, to: &DataType) -> Result<T> {
-    Err(Error::NoCast { from: sql_name(from), to: sql_name(to) }.into())
+    Err(Error::NoCast {
+        from: sql_name(from),
+        to: sql_name(to),
+    }
+    .into())
 }
 
 #[cfg(test)]

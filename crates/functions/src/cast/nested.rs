@@ -21,9 +21,17 @@ pub(super) fn convert(array: &ArrayRef, to: &DataType, cx: &Cx<'_>) -> Result<Ar
             if fields.is_empty() {
                 return Ok(Arc::clone(array));
             }
-            let columns: Result<Vec<_>> =
-                row.columns().iter().zip(fields).map(|(column, field)| super::convert(column, field.data_type(), &cx)).collect();
-            Ok(Arc::new(StructArray::try_new(fields.clone(), columns?, row.nulls().cloned())?))
+            let columns: Result<Vec<_>> = row
+                .columns()
+                .iter()
+                .zip(fields)
+                .map(|(column, field)| super::convert(column, field.data_type(), &cx))
+                .collect();
+            Ok(Arc::new(StructArray::try_new(
+                fields.clone(),
+                columns?,
+                row.nulls().cloned(),
+            )?))
         }
         DataType::List(field) => {
             let plain = match array.data_type() {
@@ -35,14 +43,25 @@ pub(super) fn convert(array: &ArrayRef, to: &DataType, cx: &Cx<'_>) -> Result<Ar
             };
             let list = plain.as_list::<i32>();
             let values = super::convert(list.values(), field.data_type(), &cx)?;
-            Ok(Arc::new(ListArray::try_new(Arc::clone(field), list.offsets().clone(), values, list.nulls().cloned())?))
+            Ok(Arc::new(ListArray::try_new(
+                Arc::clone(field),
+                list.offsets().clone(),
+                values,
+                list.nulls().cloned(),
+            )?))
         }
         DataType::Map(field, sorted) => {
             let map = array.as_map();
             let entries: ArrayRef = Arc::new(map.entries().clone());
             let entries = convert(&entries, field.data_type(), &cx)?;
             let entries = entries.as_struct().clone();
-            Ok(Arc::new(MapArray::try_new(Arc::clone(field), map.offsets().clone(), entries, map.nulls().cloned(), *sorted)?))
+            Ok(Arc::new(MapArray::try_new(
+                Arc::clone(field),
+                map.offsets().clone(),
+                entries,
+                map.nulls().cloned(),
+                *sorted,
+            )?))
         }
         other => no_cast(array.data_type(), other),
     }

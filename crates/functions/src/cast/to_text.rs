@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int64Array,
-    IntervalDayTimeArray, IntervalMonthDayNanoArray, IntervalYearMonthArray, StringViewArray, StringViewBuilder,
+    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, Float32Array,
+    Float64Array, Int64Array, IntervalDayTimeArray, IntervalMonthDayNanoArray,
+    IntervalYearMonthArray, StringViewArray, StringViewBuilder,
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast as arrow_cast;
 use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
 
 use super::{CharLen, no_cast};
-use crate::civil::{Moments, write_date, write_digits, write_fraction, write_time};
+use crate::civil::{write_date, write_digits, write_fraction, write_time};
 use crate::error::Result;
 use crate::function::downcast;
+use crate::moments::Moments;
 use crate::types::{fraction_digits, is_binary, is_text};
 use crate::zone::{Converter, Zone};
 use crate::{decimal, java};
@@ -42,7 +44,9 @@ pub(crate) fn to_text(array: &ArrayRef, field: Option<&FieldRef>, zone: Zone) ->
 
 /// Pads or cuts to the length of CHAR(n) or VARCHAR(n), counted in characters.
 pub(crate) fn with_length(array: &ArrayRef, char_len: Option<CharLen>) -> Result<ArrayRef> {
-    let Some(char_len) = char_len else { return Ok(Arc::clone(array)) };
+    let Some(char_len) = char_len else {
+        return Ok(Arc::clone(array));
+    };
     let texts: StringViewArray = downcast("cast", array)?;
     let (CharLen::Char(length) | CharLen::VarChar(length)) = char_len;
     let pads = matches!(char_len, CharLen::Char(_));
@@ -53,8 +57,16 @@ pub(crate) fn with_length(array: &ArrayRef, char_len: Option<CharLen>) -> Result
             builder.append_null();
             continue;
         };
-        let cut = if text.len() <= length { text } else { cut(text, length) };
-        let missing = if pads { length - cut.chars().count().min(length) } else { 0 };
+        let cut = if text.len() <= length {
+            text
+        } else {
+            cut(text, length)
+        };
+        let missing = if pads {
+            length - cut.chars().count().min(length)
+        } else {
+            0
+        };
         if missing == 0 {
             builder.append_value(cut);
         } else {
@@ -69,7 +81,9 @@ pub(crate) fn with_length(array: &ArrayRef, char_len: Option<CharLen>) -> Result
 
 /// The first characters of a text.
 pub(crate) fn cut(text: &str, characters: usize) -> &str {
-    text.char_indices().nth(characters).map_or(text, |(at, _)| &text[..at])
+    text.char_indices()
+        .nth(characters)
+        .map_or(text, |(at, _)| &text[..at])
 }
 
 /// The columns of a value, to write one row after the other.
@@ -104,12 +118,18 @@ impl Cells {
         let cells = match array.data_type() {
             T::Null => Kind::Null,
             T::Boolean => Kind::Boolean(downcast("cast", array)?),
-            integer if integer.is_integer() => Kind::Long(downcast("cast", &arrow_cast(array, &T::Int64)?)?),
+            integer if integer.is_integer() => {
+                Kind::Long(downcast("cast", &arrow_cast(array, &T::Int64)?)?)
+            }
             T::Float32 => Kind::Float(downcast("cast", array)?),
             T::Float64 => Kind::Double(downcast("cast", array)?),
             T::Decimal128(_, scale) => Kind::Decimal(downcast("cast", array)?, *scale),
-            text if is_text(text) => Kind::Text(downcast("cast", &arrow_cast(array, &T::Utf8View)?)?),
-            bytes if is_binary(bytes) => Kind::Bytes(downcast("cast", &arrow_cast(array, &T::BinaryView)?)?),
+            text if is_text(text) => {
+                Kind::Text(downcast("cast", &arrow_cast(array, &T::Utf8View)?)?)
+            }
+            bytes if is_binary(bytes) => {
+                Kind::Bytes(downcast("cast", &arrow_cast(array, &T::BinaryView)?)?)
+            }
             T::Date32 => Kind::Date(Moments::new("cast", array)?),
             T::Time32(_) | T::Time64(_) => Kind::Time(Moments::new("cast", array)?, fraction),
             T::Timestamp(unit, instant) => {
@@ -122,7 +142,12 @@ impl Cells {
             T::Interval(IntervalUnit::MonthDayNano) => Kind::MonthDayNano(downcast("cast", array)?),
             T::Struct(_) => {
                 let columns = array.as_struct().columns();
-                Kind::Row(columns.iter().map(|column| Cells::new(column, None, zone)).collect::<Result<_>>()?)
+                Kind::Row(
+                    columns
+                        .iter()
+                        .map(|column| Cells::new(column, None, zone))
+                        .collect::<Result<_>>()?,
+                )
             }
             T::List(_) => {
                 let elements = Cells::new(array.as_list::<i32>().values(), None, zone)?;
@@ -130,12 +155,18 @@ impl Cells {
             }
             T::Map(..) => {
                 let map = array.as_map();
-                let entries = (Cells::new(map.keys(), None, zone)?, Cells::new(map.values(), None, zone)?);
+                let entries = (
+                    Cells::new(map.keys(), None, zone)?,
+                    Cells::new(map.values(), None, zone)?,
+                );
                 Kind::Map(Arc::clone(array), Box::new(entries))
             }
             other => return no_cast(other, &T::Utf8View),
         };
-        Ok(Self { nulls: array.nulls().cloned(), cells })
+        Ok(Self {
+            nulls: array.nulls().cloned(),
+            cells,
+        })
     }
 
     /// Appends the value; `false` is a NULL, of which nothing is written.
@@ -155,12 +186,18 @@ impl Cells {
             Kind::Months(values) => write_months(values.value(idx), out),
             Kind::DayTime(values) => {
                 let value = values.value(idx);
-                write_day_time(i64::from(value.days) * 86_400_000 + i64::from(value.milliseconds), out);
+                write_day_time(
+                    i64::from(value.days) * 86_400_000 + i64::from(value.milliseconds),
+                    out,
+                );
             }
             Kind::MonthDayNano(values) => {
                 let value = values.value(idx);
                 if value.months == 0 {
-                    write_day_time(i64::from(value.days) * 86_400_000 + value.nanoseconds / 1_000_000, out);
+                    write_day_time(
+                        i64::from(value.days) * 86_400_000 + value.nanoseconds / 1_000_000,
+                        out,
+                    );
                 } else {
                     write_months(value.months, out);
                 }
@@ -181,13 +218,17 @@ impl Cells {
             Kind::Time(values, digits) => {
                 if let Some(moment) = values.get(idx) {
                     write_time(moment.ms_of_day(), out);
-                    let shown = if moment.ms.rem_euclid(1000) == 0 && moment.nanos == 0 { 0 } else { 3 };
+                    let shown = if moment.ms.rem_euclid(1000) == 0 && moment.nanos == 0 {
+                        0
+                    } else {
+                        3
+                    };
                     write_fraction(moment, digits.unwrap_or(shown), out);
                 }
             }
             Kind::Timestamp(values, digits, converter) => {
                 if let Some(mut moment) = values.get(idx) {
-                    moment.ms = converter.to_local(moment.ms);
+                    moment.ms = converter.local(moment.ms);
                     write_date(moment.days(), out);
                     out.push(' ');
                     write_time(moment.ms_of_day(), out);
@@ -241,7 +282,12 @@ impl Cells {
 
 /// The first and the end index of a row of a list or map.
 pub(crate) fn bounds(offsets: &[i32], idx: usize) -> (usize, usize) {
-    let at = |idx: usize| offsets.get(idx).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or(0);
+    let at = |idx: usize| {
+        offsets
+            .get(idx)
+            .and_then(|offset| usize::try_from(*offset).ok())
+            .unwrap_or(0)
+    };
     (at(idx), at(idx + 1))
 }
 
@@ -259,5 +305,9 @@ fn write_day_time(ms: i64, out: &mut String) {
     out.push_str(itoa::Buffer::new().format(ms / 86_400_000));
     out.push(' ');
     write_time(ms % 86_400_000, out);
-    write_fraction(crate::civil::Moment::from_units(ms, TimeUnit::Millisecond), 3, out);
+    write_fraction(
+        crate::civil::Moment::from_units(ms, TimeUnit::Millisecond),
+        3,
+        out,
+    );
 }

@@ -13,7 +13,12 @@ use crate::types::{canonical, element_type, entry_types, map_of};
 pub(crate) fn functions() -> Vec<Function> {
     vec![
         Function::new("item", Arguments::Own(item_types), item_type, item),
-        Function::new("cardinality", Arguments::Own(cardinality_types), |_| Ok(DataType::Int32), cardinality),
+        Function::new(
+            "cardinality",
+            Arguments::Own(cardinality_types),
+            |_| Ok(DataType::Int32),
+            cardinality,
+        ),
         Function::new("element", Arguments::Own(element_types), item_type, element),
     ]
 }
@@ -29,14 +34,20 @@ fn item_types(given: &[DataType]) -> Result<Vec<DataType>> {
     };
     let (key, value) = (canonical(key), canonical(value));
     let common = common_of("item", &[key.clone(), given[1].clone()])?;
-    let map = if common == key { canonical(&given[0]) } else { map_of(common.clone(), value) };
+    let map = if common == key {
+        canonical(&given[0])
+    } else {
+        map_of(common.clone(), value)
+    };
     Ok(vec![map, common])
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "the shape of every result type")]
 fn item_type(given: &Given<'_>) -> Result<DataType> {
     let collection = given.data_type(0);
-    let value = entry_types(collection).map(|(_, value)| value).or_else(|| element_type(collection));
+    let value = entry_types(collection)
+        .map(|(_, value)| value)
+        .or_else(|| element_type(collection));
     Ok(value.cloned().unwrap_or(DataType::Null))
 }
 
@@ -49,7 +60,9 @@ fn item(call: &Call<'_>) -> Result<ArrayRef> {
     let indexes: UInt64Array = (0..call.rows)
         .map(|row| {
             let range = lists.range(row)?;
-            let offset = usize::try_from(positions.get(row)?.checked_sub(1)?).ok().filter(|o| *o < range.len())?;
+            let offset = usize::try_from(positions.get(row)?.checked_sub(1)?)
+                .ok()
+                .filter(|o| *o < range.len())?;
             u64::try_from(range.start + offset).ok()
         })
         .collect();
@@ -67,7 +80,10 @@ fn map_item(call: &Call<'_>) -> Result<ArrayRef> {
             }
             let (start, end) = bounds(map.value_offsets(), maps.at(row));
             let wanted = comparable.get(1, wanted.at(row));
-            (start..end).rev().find(|idx| comparable.get(0, *idx) == wanted).and_then(|idx| u64::try_from(idx).ok())
+            (start..end)
+                .rev()
+                .find(|idx| comparable.get(0, *idx) == wanted)
+                .and_then(|idx| u64::try_from(idx).ok())
         })
         .collect();
     Ok(take(map.values(), &indexes, None)?)
@@ -85,10 +101,18 @@ fn cardinality(call: &Call<'_>) -> Result<ArrayRef> {
     let arg = call.arg(0)?;
     let count = |(start, end): (usize, usize)| i64::try_from(end - start).ok();
     if let Some(map) = arg.array.as_map_opt() {
-        return call.longs(|row| (!arg.is_null(row)).then(|| bounds(map.value_offsets(), arg.at(row))).and_then(count));
+        return call.longs(|row| {
+            (!arg.is_null(row))
+                .then(|| bounds(map.value_offsets(), arg.at(row)))
+                .and_then(count)
+        });
     }
     let lists = Lists::new(call, 0)?;
-    call.longs(|row| lists.range(row).and_then(|range| count((range.start, range.end))))
+    call.longs(|row| {
+        lists
+            .range(row)
+            .and_then(|range| count((range.start, range.end)))
+    })
 }
 
 fn element_types(given: &[DataType]) -> Result<Vec<DataType>> {
@@ -101,9 +125,11 @@ fn element(call: &Call<'_>) -> Result<ArrayRef> {
     let lists = Lists::new(call, 0)?;
     let indexes: Result<UInt64Array> = (0..call.rows)
         .map(|row| match lists.range(row) {
-            Some(range) if range.len() > 1 => {
-                Err(Error::argument(call.name, format!("the array has {} elements", range.len())).into())
-            }
+            Some(range) if range.len() > 1 => Err(Error::argument(
+                call.name,
+                format!("the array has {} elements", range.len()),
+            )
+            .into()),
             Some(range) if range.len() == 1 => Ok(u64::try_from(range.start).ok()),
             _ => Ok(None),
         })

@@ -10,14 +10,41 @@ use crate::error::Result;
 use crate::function::{Arguments, Call, Function, arity};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let edit = |name, rule, eval| Function::new(name, Arguments::Own(rule), |g| Ok(g.data_type(0).clone()), eval);
+    let edit = |name, rule, eval| {
+        Function::new(
+            name,
+            Arguments::Own(rule),
+            |g| Ok(g.data_type(0).clone()),
+            eval,
+        )
+    };
     vec![
-        edit("array_append", |g| list_and_element("array_append", g), |call| extend(call, false)),
-        edit("array_prepend", |g| list_and_element("array_prepend", g), |call| extend(call, true)),
-        edit("array_remove", |g| list_and_element("array_remove", g), remove),
-        edit("array_reverse", |g| lists("array_reverse", g, 1, 1), reverse),
+        edit(
+            "array_append",
+            |g| list_and_element("array_append", g),
+            |call| extend(call, false),
+        ),
+        edit(
+            "array_prepend",
+            |g| list_and_element("array_prepend", g),
+            |call| extend(call, true),
+        ),
+        edit(
+            "array_remove",
+            |g| list_and_element("array_remove", g),
+            remove,
+        ),
+        edit(
+            "array_reverse",
+            |g| lists("array_reverse", g, 1, 1),
+            reverse,
+        ),
         edit("array_slice", slice_types, slice),
-        edit("array_concat", |g| lists("array_concat", g, 1, usize::MAX), concat),
+        edit(
+            "array_concat",
+            |g| lists("array_concat", g, 1, usize::MAX),
+            concat,
+        ),
     ]
 }
 
@@ -74,13 +101,19 @@ fn reverse(call: &Call<'_>) -> Result<ArrayRef> {
 fn slice_types(given: &[DataType]) -> Result<Vec<DataType>> {
     arity("array_slice", given, 2, 3)?;
     let list = list_type("array_slice", 0, &given[0])?;
-    Ok(std::iter::once(list).chain(given.iter().skip(1).map(|_| DataType::Int64)).collect())
+    Ok(std::iter::once(list)
+        .chain(given.iter().skip(1).map(|_| DataType::Int64))
+        .collect())
 }
 
 /// From a position to another, both included; negative ones count from the end and 0 is the first.
 fn slice(call: &Call<'_>) -> Result<ArrayRef> {
     let (lists, starts) = (Lists::new(call, 0)?, call.long(1)?);
-    let ends = if call.len() > 2 { Some(call.long(2)?) } else { None };
+    let ends = if call.len() > 2 {
+        Some(call.long(2)?)
+    } else {
+        None
+    };
     let mut picker = Picker::new(call.rows);
     for row in 0..call.rows {
         let end = ends.as_ref().map_or(Some(-1), |ends| ends.get(row));

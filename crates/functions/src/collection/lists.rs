@@ -26,8 +26,12 @@ impl Lists {
     pub(crate) fn new(call: &Call<'_>, idx: usize) -> Result<Self> {
         let arg = call.arg(idx)?;
         let list = arg.array.as_list_opt::<i32>().cloned();
-        let list = list.ok_or_else(|| wrong_type(call.name, idx, arg.array.data_type(), "an ARRAY"))?;
-        Ok(Self { list, literal: arg.is_literal() })
+        let list =
+            list.ok_or_else(|| wrong_type(call.name, idx, arg.array.data_type(), "an ARRAY"))?;
+        Ok(Self {
+            list,
+            literal: arg.is_literal(),
+        })
     }
 
     /// Where the row's values stand among all values; `None` is NULL.
@@ -54,10 +58,14 @@ pub(crate) struct Comparable {
 impl Comparable {
     /// Of columns of the same type.
     pub(crate) fn new(columns: &[&ArrayRef]) -> Result<Self> {
-        let Some(first) = columns.first() else { return Ok(Self { rows: Vec::new() }) };
+        let Some(first) = columns.first() else {
+            return Ok(Self { rows: Vec::new() });
+        };
         let converter = RowConverter::new(vec![SortField::new(first.data_type().clone())])?;
-        let rows: std::result::Result<Vec<_>, _> =
-            columns.iter().map(|column| converter.convert_columns(&[Arc::clone(column)])).collect();
+        let rows: std::result::Result<Vec<_>, _> = columns
+            .iter()
+            .map(|column| converter.convert_columns(&[Arc::clone(column)]))
+            .collect();
         Ok(Self { rows: rows? })
     }
 
@@ -79,7 +87,11 @@ impl Picker {
     pub(crate) fn new(rows: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Self { picks: Vec::new(), offsets, valid: Vec::with_capacity(rows) }
+        Self {
+            picks: Vec::new(),
+            offsets,
+            valid: Vec::with_capacity(rows),
+        }
     }
 
     /// Adds a value of a column to the row that is built.
@@ -94,17 +106,29 @@ impl Picker {
 
     /// Ends a row; one that is NULL has picked nothing.
     pub(crate) fn end(&mut self, call: &Call<'_>, valid: bool) -> Result<()> {
-        let too_many = || Error::argument(call.name, "the arrays of one batch have more than 2^31 values");
-        self.offsets.push(i32::try_from(self.picks.len()).map_err(|_| too_many())?);
+        let too_many = || {
+            Error::argument(
+                call.name,
+                "the arrays of one batch have more than 2^31 values",
+            )
+        };
+        self.offsets
+            .push(i32::try_from(self.picks.len()).map_err(|_| too_many())?);
         self.valid.push(valid);
         Ok(())
     }
 
     /// The values, the offsets and the rows that are not NULL.
-    pub(crate) fn into_parts(self, columns: &[&ArrayRef]) -> Result<(ArrayRef, OffsetBuffer<i32>, Option<NullBuffer>)> {
+    pub(crate) fn into_parts(
+        self,
+        columns: &[&ArrayRef],
+    ) -> Result<(ArrayRef, OffsetBuffer<i32>, Option<NullBuffer>)> {
         let columns: Vec<&dyn Array> = columns.iter().map(|column| column.as_ref()).collect();
         let values = interleave(&columns, &self.picks)?;
-        let nulls = self.valid.contains(&false).then(|| NullBuffer::from(self.valid));
+        let nulls = self
+            .valid
+            .contains(&false)
+            .then(|| NullBuffer::from(self.valid));
         Ok((values, OffsetBuffer::new(self.offsets.into()), nulls))
     }
 
@@ -114,7 +138,12 @@ impl Picker {
         let DataType::List(field) = call.returns else {
             return Err(Error::argument(call.name, "the result is no ARRAY").into());
         };
-        Ok(Arc::new(ListArray::try_new(Arc::clone(field), offsets, values, nulls)?))
+        Ok(Arc::new(ListArray::try_new(
+            Arc::clone(field),
+            offsets,
+            values,
+            nulls,
+        )?))
     }
 }
 
@@ -134,18 +163,33 @@ pub(crate) fn list_and_element(name: &str, given: &[DataType]) -> Result<Vec<Dat
     let list = list_type(name, 0, &given[0])?;
     let element = element_type(&list).cloned().unwrap_or(DataType::Null);
     let common = common_of(name, &[element.clone(), given[1].clone()])?;
-    let list = if common == element { list } else { list_of(common.clone()) };
+    let list = if common == element {
+        list
+    } else {
+        list_of(common.clone())
+    };
     Ok(vec![list, common])
 }
 
 /// Lists in their common type.
-pub(crate) fn lists(name: &str, given: &[DataType], least: usize, most: usize) -> Result<Vec<DataType>> {
+pub(crate) fn lists(
+    name: &str,
+    given: &[DataType],
+    least: usize,
+    most: usize,
+) -> Result<Vec<DataType>> {
     arity(name, given, least, most)?;
-    let given: Result<Vec<_>> = given.iter().enumerate().map(|(idx, given)| list_type(name, idx, given)).collect();
+    let given: Result<Vec<_>> = given
+        .iter()
+        .enumerate()
+        .map(|(idx, given)| list_type(name, idx, given))
+        .collect();
     let given = given?;
     let elements: Vec<_> = given.iter().filter_map(element_type).cloned().collect();
     let common = common_of(name, &elements)?;
-    let first = given.iter().find(|list| element_type(list) == Some(&common));
+    let first = given
+        .iter()
+        .find(|list| element_type(list) == Some(&common));
     let list = first.cloned().unwrap_or_else(|| list_of(common));
     Ok(vec![list; given.len()])
 }

@@ -14,13 +14,34 @@ use crate::function::{Arguments, Call, Function, Given, arity, common_of, wrong_
 use crate::types::{canonical, element_type, entry_types, list_of, map_of};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let of_map = |name, rule, returns, eval| Function::new(name, Arguments::Own(rule), returns, eval);
+    let of_map =
+        |name, rule, returns, eval| Function::new(name, Arguments::Own(rule), returns, eval);
     vec![
-        of_map("map_keys", |given| one("map_keys", given), |given| Ok(list_of(entries_of(given)?.0)), |call| lists(call, Part::Keys)),
-        of_map("map_values", |given| one("map_values", given), |given| Ok(list_of(entries_of(given)?.1)), |call| lists(call, Part::Values)),
-        of_map("map_entries", |given| one("map_entries", given), entry_rows, |call| lists(call, Part::Entries)),
+        of_map(
+            "map_keys",
+            |given| one("map_keys", given),
+            |given| Ok(list_of(entries_of(given)?.0)),
+            |call| lists(call, Part::Keys),
+        ),
+        of_map(
+            "map_values",
+            |given| one("map_values", given),
+            |given| Ok(list_of(entries_of(given)?.1)),
+            |call| lists(call, Part::Values),
+        ),
+        of_map(
+            "map_entries",
+            |given| one("map_entries", given),
+            entry_rows,
+            |call| lists(call, Part::Entries),
+        ),
         of_map("map_from_arrays", array_types, array_map, from_arrays),
-        of_map("map_union", union_types, |given| Ok(given.data_type(0).clone()), union),
+        of_map(
+            "map_union",
+            union_types,
+            |given| Ok(given.data_type(0).clone()),
+            union,
+        ),
     ]
 }
 
@@ -35,13 +56,17 @@ fn one(name: &str, given: &[DataType]) -> Result<Vec<DataType>> {
 
 fn entries_of(given: &Given<'_>) -> Result<(DataType, DataType)> {
     let data_type = given.data_type(0);
-    let (key, value) = entry_types(data_type).ok_or_else(|| wrong_type(given.name, 0, data_type, "a MAP"))?;
+    let (key, value) =
+        entry_types(data_type).ok_or_else(|| wrong_type(given.name, 0, data_type, "a MAP"))?;
     Ok((key.clone(), value.clone()))
 }
 
 fn entry_rows(given: &Given<'_>) -> Result<DataType> {
     let (key, value) = entries_of(given)?;
-    let fields = Fields::from(vec![Field::new("key", key, true), Field::new("value", value, true)]);
+    let fields = Fields::from(vec![
+        Field::new("key", key, true),
+        Field::new("value", value, true),
+    ]);
     Ok(list_of(DataType::Struct(fields)))
 }
 
@@ -68,7 +93,12 @@ fn lists(call: &Call<'_>, part: Part) -> Result<ArrayRef> {
         }
         (Part::Entries, other) => return Err(wrong_type(call.name, 0, other, "a ROW").into()),
     };
-    Ok(Arc::new(ListArray::try_new(Arc::clone(field), map.offsets().clone(), values, map.nulls().cloned())?))
+    Ok(Arc::new(ListArray::try_new(
+        Arc::clone(field),
+        map.offsets().clone(),
+        values,
+        map.nulls().cloned(),
+    )?))
 }
 
 /// The positions to keep, so that of equal keys the first place and the last value stay: that is the last position,
@@ -116,17 +146,31 @@ pub(super) fn finish(
         return Err(Error::argument(call.name, "a key is NULL").into());
     }
     let entries = StructArray::try_new(fields.clone(), vec![keys, values], None)?;
-    Ok(Arc::new(MapArray::try_new(Arc::clone(field), offsets, entries, nulls, *sorted)?))
+    Ok(Arc::new(MapArray::try_new(
+        Arc::clone(field),
+        offsets,
+        entries,
+        nulls,
+        *sorted,
+    )?))
 }
 
 fn array_types(given: &[DataType]) -> Result<Vec<DataType>> {
     arity("map_from_arrays", given, 2, 2)?;
-    given.iter().enumerate().map(|(idx, given)| list_type("map_from_arrays", idx, given)).collect()
+    given
+        .iter()
+        .enumerate()
+        .map(|(idx, given)| list_type("map_from_arrays", idx, given))
+        .collect()
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "the shape of every result type")]
 fn array_map(given: &Given<'_>) -> Result<DataType> {
-    let element = |idx: usize| element_type(given.data_type(idx)).cloned().unwrap_or(DataType::Null);
+    let element = |idx: usize| {
+        element_type(given.data_type(idx))
+            .cloned()
+            .unwrap_or(DataType::Null)
+    };
     Ok(map_of(element(0), element(1)))
 }
 
@@ -138,10 +182,16 @@ fn from_arrays(call: &Call<'_>) -> Result<ArrayRef> {
         let ranges = (key_lists.range(row), value_lists.range(row));
         if let (Some(key_range), Some(value_range)) = &ranges {
             if key_range.len() != value_range.len() {
-                let message = format!("there are {} keys and {} values", key_range.len(), value_range.len());
+                let message = format!(
+                    "there are {} keys and {} values",
+                    key_range.len(),
+                    value_range.len()
+                );
                 return Err(Error::argument(call.name, message).into());
             }
-            for idx in keep_last(key_range.len(), |idx| comparable.get(0, key_range.start + idx)) {
+            for idx in keep_last(key_range.len(), |idx| {
+                comparable.get(0, key_range.start + idx)
+            }) {
                 keys.pick(0, key_range.start + idx);
                 values.pick(0, value_range.start + idx);
             }
@@ -150,12 +200,21 @@ fn from_arrays(call: &Call<'_>) -> Result<ArrayRef> {
         keys.end(call, valid)?;
         values.end(call, valid)?;
     }
-    finish(call, keys, &[key_lists.values()], values, &[value_lists.values()])
+    finish(
+        call,
+        keys,
+        &[key_lists.values()],
+        values,
+        &[value_lists.values()],
+    )
 }
 
 fn union_types(given: &[DataType]) -> Result<Vec<DataType>> {
     arity("map_union", given, 1, usize::MAX)?;
-    if let Some(idx) = given.iter().position(|given| !matches!(given, DataType::Map(..) | DataType::Null)) {
+    if let Some(idx) = given
+        .iter()
+        .position(|given| !matches!(given, DataType::Map(..) | DataType::Null))
+    {
         return Err(wrong_type("map_union", idx, &given[idx], "a MAP").into());
     }
     let common = match common_of("map_union", given)? {
@@ -170,7 +229,8 @@ fn union(call: &Call<'_>) -> Result<ArrayRef> {
     let maps: Result<Vec<_>> = (0..call.len()).map(|idx| call.arg(idx)).collect();
     let maps = maps?;
     let key_columns: Vec<&ArrayRef> = maps.iter().map(|map| map.array.as_map().keys()).collect();
-    let value_columns: Vec<&ArrayRef> = maps.iter().map(|map| map.array.as_map().values()).collect();
+    let value_columns: Vec<&ArrayRef> =
+        maps.iter().map(|map| map.array.as_map().values()).collect();
     let comparable = Comparable::new(&key_columns)?;
     let (mut keys, mut values) = (Picker::new(call.rows), Picker::new(call.rows));
     for row in 0..call.rows {
@@ -181,7 +241,9 @@ fn union(call: &Call<'_>) -> Result<ArrayRef> {
                 let (start, end) = bounds(map.array.as_map().value_offsets(), map.at(row));
                 entries.extend((start..end).map(|idx| (nth, idx)));
             }
-            for idx in keep_last(entries.len(), |idx| comparable.get(entries[idx].0, entries[idx].1)) {
+            for idx in keep_last(entries.len(), |idx| {
+                comparable.get(entries[idx].0, entries[idx].1)
+            }) {
                 keys.pick(entries[idx].0, entries[idx].1);
                 values.pick(entries[idx].0, entries[idx].1);
             }

@@ -9,8 +9,18 @@ use crate::function::{Arguments, Call, Function};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![
-        Function::new("array_contains", Arguments::Own(|g| list_and_element("array_contains", g)), |_| Ok(DataType::Boolean), contains),
-        Function::new("array_position", Arguments::Own(|g| list_and_element("array_position", g)), |_| Ok(DataType::Int32), position),
+        Function::new(
+            "array_contains",
+            Arguments::Own(|g| list_and_element("array_contains", g)),
+            |_| Ok(DataType::Boolean),
+            contains,
+        ),
+        Function::new(
+            "array_position",
+            Arguments::Own(|g| list_and_element("array_position", g)),
+            |_| Ok(DataType::Int32),
+            position,
+        ),
     ]
 }
 
@@ -36,6 +46,8 @@ fn position(call: &Call<'_>) -> Result<ArrayRef> {
     let (find, needles) = (find(call)?, call.arg(1)?);
     call.longs(|row| {
         let found = find(row).filter(|_| !needles.is_null(row))?;
-        Some(found.map_or(0, |offset| i64::try_from(offset).unwrap_or(i64::MAX).saturating_add(1)))
+        Some(found.map_or(0, |offset| {
+            i64::try_from(offset).unwrap_or(i64::MAX).saturating_add(1)
+        }))
     })
 }

@@ -9,12 +9,31 @@ use crate::error::Result;
 use crate::function::{Arguments, Call, Function};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let set = |name, rule, eval| Function::new(name, Arguments::Own(rule), |g| Ok(g.data_type(0).clone()), eval);
+    let set = |name, rule, eval| {
+        Function::new(
+            name,
+            Arguments::Own(rule),
+            |g| Ok(g.data_type(0).clone()),
+            eval,
+        )
+    };
     vec![
-        set("array_distinct", |g| lists("array_distinct", g, 1, 1), union),
+        set(
+            "array_distinct",
+            |g| lists("array_distinct", g, 1, 1),
+            union,
+        ),
         set("array_union", |g| lists("array_union", g, 2, 2), union),
-        set("array_except", |g| lists("array_except", g, 2, 2), |call| filter(call, false)),
-        set("array_intersect", |g| lists("array_intersect", g, 2, 2), |call| filter(call, true)),
+        set(
+            "array_except",
+            |g| lists("array_except", g, 2, 2),
+            |call| filter(call, false),
+        ),
+        set(
+            "array_intersect",
+            |g| lists("array_intersect", g, 2, 2),
+            |call| filter(call, true),
+        ),
     ]
 }
 

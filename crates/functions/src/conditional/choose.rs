@@ -11,12 +11,27 @@ use crate::function::{Arguments, Call, Function, Given, arity, common_of};
 pub(crate) fn functions() -> Vec<Function> {
     let first = |given: &Given<'_>| Ok(given.data_type(0).clone());
     vec![
-        Function::new("coalesce", Arguments::Own(|given| same("coalesce", given, 1, usize::MAX)), first, coalesce)
-            .rewritten(coalesce_case),
-        Function::new("ifnull", Arguments::Own(|given| same("ifnull", given, 2, 2)), first, coalesce)
-            .rewritten(coalesce_case),
-        Function::new("if", Arguments::Own(if_types), |given| Ok(given.data_type(1).clone()), choose)
-            .rewritten(if_case),
+        Function::new(
+            "coalesce",
+            Arguments::Own(|given| same("coalesce", given, 1, usize::MAX)),
+            first,
+            coalesce,
+        )
+        .rewritten(coalesce_case),
+        Function::new(
+            "ifnull",
+            Arguments::Own(|given| same("ifnull", given, 2, 2)),
+            first,
+            coalesce,
+        )
+        .rewritten(coalesce_case),
+        Function::new(
+            "if",
+            Arguments::Own(if_types),
+            |given| Ok(given.data_type(1).clone()),
+            choose,
+        )
+        .rewritten(if_case),
     ]
 }
 
@@ -48,16 +63,24 @@ fn choose(call: &Call<'_>) -> Result<ArrayRef> {
     let conditions = call.column(0)?;
     let conditions = conditions.as_boolean();
     // An unknown condition is not met.
-    let met: BooleanArray = conditions.iter().map(|met| Some(met == Some(true))).collect();
+    let met: BooleanArray = conditions
+        .iter()
+        .map(|met| Some(met == Some(true)))
+        .collect();
     Ok(zip(&met, &call.column(1)?, &call.column(2)?)?)
 }
 
 fn coalesce_case(mut args: Vec<Expr>) -> Expr {
-    let Some(last) = args.pop() else { return Expr::Literal(datafusion_common::ScalarValue::Null, None) };
+    let Some(last) = args.pop() else {
+        return Expr::Literal(datafusion_common::ScalarValue::Null, None);
+    };
     if args.is_empty() {
         return last;
     }
-    let when = args.into_iter().map(|arg| (Box::new(arg.clone().is_not_null()), Box::new(arg))).collect();
+    let when = args
+        .into_iter()
+        .map(|arg| (Box::new(arg.clone().is_not_null()), Box::new(arg)))
+        .collect();
     Expr::Case(Case::new(None, when, Some(Box::new(last))))
 }
 

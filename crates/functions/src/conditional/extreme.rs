@@ -10,10 +10,25 @@ use crate::error::Result;
 use crate::function::{Arguments, Call, Function, arity, common_of, wrong_type};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let extreme = |name, rule, eval| Function::new(name, Arguments::Own(rule), |g| Ok(g.data_type(0).clone()), eval);
+    let extreme = |name, rule, eval| {
+        Function::new(
+            name,
+            Arguments::Own(rule),
+            |g| Ok(g.data_type(0).clone()),
+            eval,
+        )
+    };
     vec![
-        extreme("greatest", |given| types("greatest", given), |call| each(call, true)),
-        extreme("least", |given| types("least", given), |call| each(call, false)),
+        extreme(
+            "greatest",
+            |given| types("greatest", given),
+            |call| each(call, true),
+        ),
+        extreme(
+            "least",
+            |given| types("least", given),
+            |call| each(call, false),
+        ),
     ]
 }
 
@@ -35,12 +50,18 @@ fn each(call: &Call<'_>, greatest: bool) -> Result<ArrayRef> {
     for idx in 1..call.len() {
         let column = call.column(idx)?;
         nulls = NullBuffer::union(nulls.as_ref(), column.nulls());
-        let better = if greatest { cmp::gt(&column, &result)? } else { cmp::lt(&column, &result)? };
+        let better = if greatest {
+            cmp::gt(&column, &result)?
+        } else {
+            cmp::lt(&column, &result)?
+        };
         // Where one is NULL the comparison is, and the result will be.
         let better = BooleanArray::new(better.values().clone(), None);
         result = zip(&better, &column, &result)?;
     }
-    let Some(nulls) = nulls else { return Ok(result) };
+    let Some(nulls) = nulls else {
+        return Ok(result);
+    };
     let valid = BooleanArray::new(nulls.into_inner(), None);
     Ok(nullif(&result, &not(&valid)?)?)
 }

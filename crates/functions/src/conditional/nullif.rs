@@ -7,10 +7,15 @@ use crate::error::Result;
 use crate::function::{Call, Function, Kind, common_of, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
-    vec![Function::new("nullif", takes(&[Kind::Any, Kind::Any]), |given| {
-        common_of(given.name, given.types)?;
-        Ok(given.data_type(0).clone())
-    }, nullif)]
+    vec![Function::new(
+        "nullif",
+        takes(&[Kind::Any, Kind::Any]),
+        |given| {
+            common_of(given.name, given.types)?;
+            Ok(given.data_type(0).clone())
+        },
+        nullif,
+    )]
 }
 
 fn nullif(call: &Call<'_>) -> Result<ArrayRef> {
@@ -18,7 +23,10 @@ fn nullif(call: &Call<'_>) -> Result<ArrayRef> {
     if value.data_type().is_null() || other.data_type().is_null() {
         return Ok(value);
     }
-    let common = common_of(call.name, &[value.data_type().clone(), other.data_type().clone()])?;
+    let common = common_of(
+        call.name,
+        &[value.data_type().clone(), other.data_type().clone()],
+    )?;
     let equal = eq(&cast(&value, &common)?, &cast(&other, &common)?)?;
     Ok(null_where(&value, &equal)?)
 }

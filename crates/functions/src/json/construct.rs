@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, Float64Array, Int64Array,
-    StringViewArray,
+    Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, Decimal128Array, Float64Array,
+    Int64Array, StringViewArray,
 };
 use arrow::compute::cast as arrow_cast;
 use arrow::datatypes::DataType;
@@ -18,9 +18,10 @@ use datafusion_expr::Expr;
 
 use super::value::{Json, write_number, write_text};
 use crate::cast::to_text::{bounds, to_text};
-use crate::civil::{Moments, write_date, write_fraction, write_time};
+use crate::civil::{write_date, write_fraction, write_time};
 use crate::error::{Error, Result};
 use crate::function::{Call, Function, Kind, downcast, takes, takes_more};
+use crate::moments::Moments;
 use crate::types::{is_binary, is_text};
 use crate::zone::Zone;
 use crate::{decimal, java};
@@ -28,9 +29,24 @@ use crate::{decimal, java};
 pub(crate) fn functions() -> Vec<Function> {
     const TWO: &[Kind] = &[Kind::Text, Kind::Text];
     vec![
-        Function::new("json_object", takes_more(TWO, Kind::Any), |_| Ok(DataType::Utf8View), json_object),
-        Function::new("json_array", takes_more(TWO, Kind::Any), |_| Ok(DataType::Utf8View), json_array),
-        Function::new("json_string", takes(&[Kind::Any]), |_| Ok(DataType::Utf8View), json_string),
+        Function::new(
+            "json_object",
+            takes_more(TWO, Kind::Any),
+            |_| Ok(DataType::Utf8View),
+            json_object,
+        ),
+        Function::new(
+            "json_array",
+            takes_more(TWO, Kind::Any),
+            |_| Ok(DataType::Utf8View),
+            json_array,
+        ),
+        Function::new(
+            "json_string",
+            takes(&[Kind::Any]),
+            |_| Ok(DataType::Utf8View),
+            json_string,
+        ),
         Function::new("json", takes(&TWO[..1]), |_| Ok(DataType::Utf8View), json),
     ]
 }
@@ -42,7 +58,10 @@ pub fn raw_flags(values: &[Expr]) -> String {
         Expr::ScalarFunction(call) => matches!(call.name(), "json_object" | "json_array" | "json"),
         _ => false,
     };
-    values.iter().map(|value| if is_json(value) { 'j' } else { 'v' }).collect()
+    values
+        .iter()
+        .map(|value| if is_json(value) { 'j' } else { 'v' })
+        .collect()
 }
 
 /// What a call says beside its values: whether NULLs are left out, and which values are JSON already.
@@ -51,24 +70,46 @@ fn clauses(call: &Call<'_>) -> Result<(bool, Vec<bool>)> {
     let absent = match on_null.array.iter().next().flatten() {
         Some("ABSENT") => true,
         Some("NULL") | None => false,
-        Some(other) => return Err(Error::argument(call.name, format!("'{other}' is not NULL or ABSENT")).into()),
+        Some(other) => {
+            return Err(
+                Error::argument(call.name, format!("'{other}' is not NULL or ABSENT")).into(),
+            );
+        }
     };
-    let raw = raw.array.iter().next().flatten().unwrap_or("").chars().map(|c| c == 'j').collect();
+    let raw = raw
+        .array
+        .iter()
+        .next()
+        .flatten()
+        .unwrap_or("")
+        .chars()
+        .map(|c| c == 'j')
+        .collect();
     Ok((absent, raw))
 }
 
 fn json_object(call: &Call<'_>) -> Result<ArrayRef> {
     let (absent, raw) = clauses(call)?;
-    if call.len() % 2 != 0 {
+    if !call.len().is_multiple_of(2) {
         return Err(Error::argument(call.name, "every key needs a value").into());
     }
     let mut entries = Vec::new();
     for (nth, idx) in (2..call.len()).step_by(2).enumerate() {
-        entries.push((call.text(idx)?, call.arg(idx + 1)?, raw.get(nth) == Some(&true)));
+        entries.push((
+            call.text(idx)?,
+            call.arg(idx + 1)?,
+            raw.get(nth) == Some(&true),
+        ));
     }
     let mut entries: Vec<_> = entries
         .into_iter()
-        .map(|(key, value, raw)| Ok((key, Cells::new(call.name, &value.array, call.zone, raw)?, value)))
+        .map(|(key, value, raw)| {
+            Ok((
+                key,
+                Cells::new(call.name, &value.array, call.zone, raw)?,
+                value,
+            ))
+        })
         .collect::<Result<_>>()?;
     let mut fields: Vec<(String, String)> = Vec::new();
     call.texts(|row, out| {
@@ -93,7 +134,10 @@ fn json_object(call: &Call<'_>) -> Result<ArrayRef> {
 fn write_object(fields: &[(String, String)], absent: bool, out: &mut String) {
     out.push('{');
     let mut first = true;
-    for (key, value) in fields.iter().filter(|(_, value)| !(absent && value == "null")) {
+    for (key, value) in fields
+        .iter()
+        .filter(|(_, value)| !(absent && value == "null"))
+    {
         out.push_str(if std::mem::take(&mut first) { "" } else { "," });
         write_text(key, out);
         out.push(':');
@@ -107,7 +151,15 @@ fn json_array(call: &Call<'_>) -> Result<ArrayRef> {
     let mut values = Vec::new();
     for (nth, idx) in (2..call.len()).enumerate() {
         let value = call.arg(idx)?;
-        values.push((Cells::new(call.name, &value.array, call.zone, raw.get(nth) == Some(&true))?, value));
+        values.push((
+            Cells::new(
+                call.name,
+                &value.array,
+                call.zone,
+                raw.get(nth) == Some(&true),
+            )?,
+            value,
+        ));
     }
     call.texts(|row, out| {
         out.push('[');
@@ -139,8 +191,11 @@ fn json_string(call: &Call<'_>) -> Result<ArrayRef> {
 fn json(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.text(0)?;
     call.texts(|row, out| {
-        let Some(text) = texts.get(row).filter(|text| !text.trim().is_empty()) else { return Ok(false) };
-        let json = Json::parse(text).ok_or_else(|| Error::argument(call.name, format!("'{text}' is no JSON")))?;
+        let Some(text) = texts.get(row).filter(|text| !text.trim().is_empty()) else {
+            return Ok(false);
+        };
+        let json = Json::parse(text)
+            .ok_or_else(|| Error::argument(call.name, format!("'{text}' is no JSON")))?;
         json.write(out);
         Ok(true)
     })
@@ -173,18 +228,28 @@ impl Cells {
         let inner = |array: &ArrayRef| Self::new(name, array, zone, false);
         let kind = match array.data_type() {
             T::Null => Kinds::Null,
-            text if is_text(text) && raw => Kinds::Raw(downcast(name, &arrow_cast(array, &T::Utf8View)?)?),
-            text if is_text(text) => Kinds::Text(downcast(name, &arrow_cast(array, &T::Utf8View)?)?),
-            bytes if is_binary(bytes) => Kinds::Bytes(downcast(name, &arrow_cast(array, &T::BinaryView)?)?),
+            text if is_text(text) && raw => {
+                Kinds::Raw(downcast(name, &arrow_cast(array, &T::Utf8View)?)?)
+            }
+            text if is_text(text) => {
+                Kinds::Text(downcast(name, &arrow_cast(array, &T::Utf8View)?)?)
+            }
+            bytes if is_binary(bytes) => {
+                Kinds::Bytes(downcast(name, &arrow_cast(array, &T::BinaryView)?)?)
+            }
             T::Boolean => Kinds::Boolean(downcast(name, array)?),
-            integer if integer.is_integer() => Kinds::Long(downcast(name, &arrow_cast(array, &T::Int64)?)?),
+            integer if integer.is_integer() => {
+                Kinds::Long(downcast(name, &arrow_cast(array, &T::Int64)?)?)
+            }
             T::Float32 => Kinds::Double(downcast(name, &arrow_cast(array, &T::Float64)?)?, true),
             T::Float64 => Kinds::Double(downcast(name, array)?, false),
             T::Decimal128(_, scale) => Kinds::Decimal(downcast(name, array)?, *scale),
             T::Timestamp(..) => Kinds::Timestamp(Moments::new(name, array)?),
             T::Struct(fields) => {
                 let columns = fields.iter().zip(array.as_struct().columns());
-                let cells: Result<Vec<_>> = columns.map(|(field, column)| Ok((field.name().clone(), inner(column)?))).collect();
+                let cells: Result<Vec<_>> = columns
+                    .map(|(field, column)| Ok((field.name().clone(), inner(column)?)))
+                    .collect();
                 let mut cells = cells?;
                 cells.sort_by(|(left, _), (right, _)| left.cmp(right));
                 Kinds::Row(cells)
@@ -192,11 +257,17 @@ impl Cells {
             T::List(_) => Kinds::List(Box::new(inner(array.as_list::<i32>().values())?)),
             T::Map(..) => {
                 let keys = to_text(array.as_map().keys(), None, zone)?;
-                Kinds::Map(downcast(name, &keys)?, Box::new(inner(array.as_map().values())?))
+                Kinds::Map(
+                    downcast(name, &keys)?,
+                    Box::new(inner(array.as_map().values())?),
+                )
             }
             _ => Kinds::Text(downcast(name, &to_text(array, None, zone)?)?),
         };
-        Ok(Self { array: Arc::clone(array), kind })
+        Ok(Self {
+            array: Arc::clone(array),
+            kind,
+        })
     }
 
     fn write(&mut self, idx: usize, out: &mut String) {
@@ -207,7 +278,9 @@ impl Cells {
         match &mut self.kind {
             Kinds::Null => out.push_str("null"),
             Kinds::Raw(values) => out.push_str(values.value(idx)),
-            Kinds::Boolean(values) => out.push_str(if values.value(idx) { "true" } else { "false" }),
+            Kinds::Boolean(values) => {
+                out.push_str(if values.value(idx) { "true" } else { "false" })
+            }
             Kinds::Long(values) => out.push_str(itoa::Buffer::new().format(values.value(idx))),
             Kinds::Double(values, single) => write_double(values.value(idx), *single, out),
             Kinds::Decimal(values, scale) => {
@@ -273,14 +346,19 @@ fn write_double(value: f64, single: bool, out: &mut String) {
 
 /// `"2024-02-29T23:59:59.9"`, an instant in UTC with a `Z`.
 fn write_timestamp(values: &Moments, idx: usize, out: &mut String) {
-    let Some(moment) = values.get(idx) else { return };
+    let Some(moment) = values.get(idx) else {
+        return;
+    };
     out.push('"');
     write_date(moment.days(), out);
     out.push('T');
     write_time(moment.ms_of_day(), out);
     let from = out.len();
     write_fraction(moment, 9, out);
-    let shown = out[from..].trim_end_matches('0').trim_end_matches('.').len();
+    let shown = out[from..]
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .len();
     out.truncate(from + shown);
     out.push_str(if values.zoned { "Z\"" } else { "\"" });
 }

@@ -69,10 +69,13 @@ impl Path {
             _ => (false, trimmed),
         };
         let wrong = |reason: &str| format!("the path '{text}' {reason}");
-        let mut rest = spec.strip_prefix('$').ok_or_else(|| wrong("does not start with $"))?;
+        let mut rest = spec
+            .strip_prefix('$')
+            .ok_or_else(|| wrong("does not start with $"))?;
         let mut steps = Vec::new();
         while !rest.is_empty() {
-            let (more, after) = step(rest).ok_or_else(|| wrong(&format!("cannot be understood at '{rest}'")))?;
+            let (more, after) =
+                step(rest).ok_or_else(|| wrong(&format!("cannot be understood at '{rest}'")))?;
             steps.extend(more);
             rest = after;
         }
@@ -81,7 +84,11 @@ impl Path {
             Step::Indexes(indexes) => indexes.len() == 1,
             Step::Slice(..) | Step::Wildcard | Step::Descend | Step::Filter(_) => false,
         });
-        Ok(Self { lax, steps, definite })
+        Ok(Self {
+            lax,
+            steps,
+            definite,
+        })
     }
 
     /// Follows the path; `None` is a definite path, or the definite start of another, that leads to nothing.
@@ -91,15 +98,17 @@ impl Path {
         if self.definite {
             return complete.and(found.first().copied()).map(Found::One);
         }
-        match complete {
-            Some(()) => Some(Found::Many(found)),
-            None => None,
-        }
+        complete.map(|()| Found::Many(found))
     }
 }
 
 /// `None` where a step that must lead somewhere does not.
-fn follow<'d, 'a>(steps: &[Step], value: &'d Json<'a>, definite: bool, out: &mut Vec<&'d Json<'a>>) -> Option<()> {
+fn follow<'d, 'a>(
+    steps: &[Step],
+    value: &'d Json<'a>,
+    definite: bool,
+    out: &mut Vec<&'d Json<'a>>,
+) -> Option<()> {
     let Some((step, rest)) = steps.split_first() else {
         out.push(value);
         return Some(());
@@ -108,13 +117,18 @@ fn follow<'d, 'a>(steps: &[Step], value: &'d Json<'a>, definite: bool, out: &mut
     let missing = if definite { None } else { Some(()) };
     match (step, value) {
         (Step::Names(names), Json::Object(entries)) if names.len() == 1 => {
-            match entries.iter().find(|(key, _)| Some(key.as_ref()) == names.first().map(String::as_str)) {
+            match entries
+                .iter()
+                .find(|(key, _)| Some(key.as_ref()) == names.first().map(String::as_str))
+            {
                 Some((_, value)) => follow(rest, value, definite, out),
                 None => missing,
             }
         }
         (Step::Names(names), Json::Object(entries)) => {
-            let named = entries.iter().filter(|(key, _)| names.iter().any(|name| name == key));
+            let named = entries
+                .iter()
+                .filter(|(key, _)| names.iter().any(|name| name == key));
             each(rest, named.map(|(_, value)| value), out)
         }
         (Step::Indexes(indexes), Json::Array(values)) => {
@@ -129,14 +143,26 @@ fn follow<'d, 'a>(steps: &[Step], value: &'d Json<'a>, definite: bool, out: &mut
             Some(())
         }
         (Step::Slice(from, to), Json::Array(values)) => {
-            let bound = |idx: i64| if idx < 0 { values.len().saturating_sub(magnitude(idx)) } else { magnitude(idx).min(values.len()) };
+            let bound = |idx: i64| {
+                if idx < 0 {
+                    values.len().saturating_sub(magnitude(idx))
+                } else {
+                    magnitude(idx).min(values.len())
+                }
+            };
             let (from, to) = (from.map_or(0, bound), to.map_or(values.len(), bound));
             each(rest, values.get(from..to).unwrap_or_default().iter(), out)
         }
         (Step::Wildcard, Json::Array(values)) => each(rest, values.iter(), out),
-        (Step::Wildcard, Json::Object(entries)) => each(rest, entries.iter().map(|(_, value)| value), out),
-        (Step::Filter(any), Json::Array(values)) => each(rest, values.iter().filter(|value| holds(any, value)), out),
-        (Step::Filter(any), Json::Object(_)) if holds(any, value) => follow(rest, value, false, out),
+        (Step::Wildcard, Json::Object(entries)) => {
+            each(rest, entries.iter().map(|(_, value)| value), out)
+        }
+        (Step::Filter(any), Json::Array(values)) => {
+            each(rest, values.iter().filter(|value| holds(any, value)), out)
+        }
+        (Step::Filter(any), Json::Object(_)) if holds(any, value) => {
+            follow(rest, value, false, out)
+        }
         (Step::Descend, _) => descend(rest, value, out),
         (Step::Wildcard | Step::Filter(_), _) => Some(()),
         (Step::Names(_) | Step::Indexes(_) | Step::Slice(..), _) => missing,
@@ -157,8 +183,12 @@ fn each<'d, 'a: 'd>(
 fn descend<'d, 'a>(rest: &[Step], value: &'d Json<'a>, out: &mut Vec<&'d Json<'a>>) -> Option<()> {
     follow(rest, value, false, out)?;
     match value {
-        Json::Array(values) => values.iter().try_for_each(|value| descend(rest, value, out)),
-        Json::Object(entries) => entries.iter().try_for_each(|(_, value)| descend(rest, value, out)),
+        Json::Array(values) => values
+            .iter()
+            .try_for_each(|value| descend(rest, value, out)),
+        Json::Object(entries) => entries
+            .iter()
+            .try_for_each(|(_, value)| descend(rest, value, out)),
         _ => Some(()),
     }
 }
@@ -168,26 +198,38 @@ fn magnitude(idx: i64) -> usize {
 }
 
 fn at<'d, 'a>(values: &'d [Json<'a>], idx: i64) -> Option<&'d Json<'a>> {
-    if idx < 0 { values.get(values.len().checked_sub(magnitude(idx))?) } else { values.get(magnitude(idx)) }
+    if idx < 0 {
+        values.get(values.len().checked_sub(magnitude(idx))?)
+    } else {
+        values.get(magnitude(idx))
+    }
 }
 
 fn holds(any: &[Vec<Condition>], value: &Json<'_>) -> bool {
-    any.iter().any(|all| all.iter().all(|condition| condition.holds(value)))
+    any.iter()
+        .any(|all| all.iter().all(|condition| condition.holds(value)))
 }
 
 impl Condition {
     fn holds(&self, value: &Json<'_>) -> bool {
         let mut value = value;
         for name in &self.path {
-            let Json::Object(entries) = value else { return false };
-            let Some((_, inner)) = entries.iter().find(|(key, _)| key == name) else { return false };
+            let Json::Object(entries) = value else {
+                return false;
+            };
+            let Some((_, inner)) = entries.iter().find(|(key, _)| key == name) else {
+                return false;
+            };
             value = inner;
         }
-        let Some((comparison, operand)) = &self.test else { return true };
+        let Some((comparison, operand)) = &self.test else {
+            return true;
+        };
         let order = match (value, operand) {
-            (Json::Number(number), Operand::Number(operand)) => {
-                number.parse::<f64>().ok().and_then(|number| number.partial_cmp(operand))
-            }
+            (Json::Number(number), Operand::Number(operand)) => number
+                .parse::<f64>()
+                .ok()
+                .and_then(|number| number.partial_cmp(operand)),
             (Json::Text(text), Operand::Text(operand)) => Some(text.as_ref().cmp(operand)),
             (Json::Boolean(boolean), Operand::Boolean(operand)) => Some(boolean.cmp(operand)),
             (Json::Null, Operand::Null) => Some(std::cmp::Ordering::Equal),
@@ -209,7 +251,11 @@ impl Condition {
 /// One step, or a descent with its step, and the rest of the path.
 fn step(text: &str) -> Option<(Vec<Step>, &str)> {
     if let Some(rest) = text.strip_prefix("..") {
-        let (inner, rest) = if rest.starts_with('[') { bracket(rest)? } else { name(rest)? };
+        let (inner, rest) = if rest.starts_with('[') {
+            bracket(rest)?
+        } else {
+            name(rest)?
+        };
         return Some((vec![Step::Descend, inner], rest));
     }
     let text = match text.strip_prefix('.') {
@@ -230,7 +276,11 @@ fn name(text: &str) -> Option<(Step, &str)> {
     if name.is_empty() || rest.starts_with(['(', ')']) {
         return None;
     }
-    let step = if name == "*" { Step::Wildcard } else { Step::Names(vec![name.to_string()]) };
+    let step = if name == "*" {
+        Step::Wildcard
+    } else {
+        Step::Names(vec![name.to_string()])
+    };
     Some((step, rest.trim_start()))
 }
 
@@ -259,7 +309,13 @@ fn bracket(text: &str) -> Option<(Step, &str)> {
     let step = if inner == "*" {
         Step::Wildcard
     } else if let Some((from, to)) = inner.split_once(':') {
-        let end = |text: &str| if text.trim().is_empty() { Some(None) } else { number(text).map(Some) };
+        let end = |text: &str| {
+            if text.trim().is_empty() {
+                Some(None)
+            } else {
+                number(text).map(Some)
+            }
+        };
         Step::Slice(end(from)?, end(to)?)
     } else {
         Step::Indexes(inner.split(',').map(number).collect::<Option<_>>()?)
@@ -312,7 +368,9 @@ fn condition(text: &str) -> Option<(Condition, &str)> {
             }
             None => {
                 let inner = rest.strip_prefix('.')?;
-                let end = inner.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').unwrap_or(inner.len());
+                let end = inner
+                    .find(|c: char| !c.is_alphanumeric() && c != '_' && c != '-')
+                    .unwrap_or(inner.len());
                 (inner[..end].to_string(), &inner[end..])
             }
         };
@@ -335,7 +393,13 @@ fn condition(text: &str) -> Option<(Condition, &str)> {
         return Some((Condition { path, test: None }, rest));
     };
     let (operand, rest) = operand(rest[sign.len()..].trim_start())?;
-    Some((Condition { path, test: Some((*comparison, operand)) }, rest))
+    Some((
+        Condition {
+            path,
+            test: Some((*comparison, operand)),
+        },
+        rest,
+    ))
 }
 
 fn operand(text: &str) -> Option<(Operand, &str)> {

@@ -32,15 +32,37 @@ pub(crate) fn functions() -> Vec<Function> {
     const THREE: &[Kind] = &[Kind::Text, Kind::Text, Kind::Text];
     const FOUR: &[Kind] = &[Kind::Text, Kind::Text, Kind::Text, Kind::Text];
     vec![
-        Function::new("json_value", Arguments::Own(value_types), value_type, json_value),
-        Function::new("json_query", takes_optional(TWO, FOUR), query_type, json_query),
-        Function::new("json_exists", takes_optional(TWO, &THREE[..1]), |_| Ok(DataType::Boolean), json_exists),
-        Function::new("is_json", takes_optional(&TWO[..1], &TWO[..1]), |_| Ok(DataType::Boolean), is_json),
+        Function::new(
+            "json_value",
+            Arguments::Own(value_types),
+            value_type,
+            json_value,
+        ),
+        Function::new(
+            "json_query",
+            takes_optional(TWO, FOUR),
+            query_type,
+            json_query,
+        ),
+        Function::new(
+            "json_exists",
+            takes_optional(TWO, &THREE[..1]),
+            |_| Ok(DataType::Boolean),
+            json_exists,
+        ),
+        Function::new(
+            "is_json",
+            takes_optional(&TWO[..1], &TWO[..1]),
+            |_| Ok(DataType::Boolean),
+            is_json,
+        ),
     ]
 }
 
 fn compile<'p>(name: &str, paths: &'p mut Last<Path>, path: &str) -> Result<&'p Path> {
-    paths.get(path, |path| Path::compile(path).map_err(|message| Error::argument(name, message).into()))
+    paths.get(path, |path| {
+        Path::compile(path).map_err(|message| Error::argument(name, message).into())
+    })
 }
 
 /// The literal text of a clause, in upper case, or what stands for one that is left out.
@@ -104,33 +126,54 @@ fn value_types(given: &[DataType]) -> Result<Vec<DataType>> {
 }
 
 fn value_type(given: &Given<'_>) -> Result<DataType> {
-    Ok(match given.literal_text(2).unwrap_or("STRING").to_uppercase().as_str() {
-        "BOOLEAN" => DataType::Boolean,
-        "INTEGER" | "INT" => DataType::Int32,
-        "BIGINT" => DataType::Int64,
-        "DOUBLE" => DataType::Float64,
-        text if text == "STRING" || text.starts_with("VARCHAR") || text.starts_with("CHAR") => DataType::Utf8View,
-        other => {
-            let message = format!("cannot return {other}: STRING, BOOLEAN, INTEGER, BIGINT or DOUBLE are possible");
-            return Err(Error::argument(given.name, message).into());
-        }
-    })
+    Ok(
+        match given
+            .literal_text(2)
+            .unwrap_or("STRING")
+            .to_uppercase()
+            .as_str()
+        {
+            "BOOLEAN" => DataType::Boolean,
+            "INTEGER" | "INT" => DataType::Int32,
+            "BIGINT" => DataType::Int64,
+            "DOUBLE" => DataType::Float64,
+            text if text == "STRING" || text.starts_with("VARCHAR") || text.starts_with("CHAR") => {
+                DataType::Utf8View
+            }
+            other => {
+                let message = format!(
+                    "cannot return {other}: STRING, BOOLEAN, INTEGER, BIGINT or DOUBLE are possible"
+                );
+                return Err(Error::argument(given.name, message).into());
+            }
+        },
+    )
 }
 
 /// The values as texts first, with the rows that did not spell one of the type marked as failed.
 fn json_value(call: &Call<'_>) -> Result<ArrayRef> {
     let (documents, path_texts) = (call.text(0)?, call.text(1)?);
     let (on_empty, on_error) = (on_value(call, 3)?, on_value(call, 5)?);
-    let default = |behaviour, idx| if behaviour == OnValue::Default { call.text(idx).map(Some) } else { Ok(None) };
+    let default = |behaviour, idx| {
+        if behaviour == OnValue::Default {
+            call.text(idx).map(Some)
+        } else {
+            Ok(None)
+        }
+    };
     let (empty_default, error_default) = (default(on_empty, 4)?, default(on_error, 6)?);
     let mut paths = Last::new(&PATHS);
     let texts = call.texts(|row, out| {
-        let (Some(document), Some(path)) = (documents.get(row), path_texts.get(row)) else { return Ok(false) };
+        let (Some(document), Some(path)) = (documents.get(row), path_texts.get(row)) else {
+            return Ok(false);
+        };
         let path = compile(call.name, &mut paths, path)?;
         let root = Json::parse(document);
         let result = match outcome(path, root.as_ref()) {
             Outcome::Found(Found::One(value)) if value.is_scalar() => {
-                if write_as(value, call.returns, out) { return Ok(true) };
+                if write_as(value, call.returns, out) {
+                    return Ok(true);
+                };
                 Outcome::Failed("the value is not of the type that is returned")
             }
             Outcome::Found(_) if path.lax => Outcome::Empty,
@@ -194,10 +237,20 @@ fn on_query(call: &Call<'_>, idx: usize) -> Result<OnQuery> {
 }
 
 fn query_type(given: &Given<'_>) -> Result<DataType> {
-    match given.literal_text(5).unwrap_or("STRING").to_uppercase().replace(' ', "").as_str() {
+    match given
+        .literal_text(5)
+        .unwrap_or("STRING")
+        .to_uppercase()
+        .replace(' ', "")
+        .as_str()
+    {
         "ARRAY<STRING>" => Ok(list_of(DataType::Utf8View)),
         text if text == "STRING" || text.starts_with("VARCHAR") => Ok(DataType::Utf8View),
-        other => Err(Error::argument(given.name, format!("cannot return {other}: STRING or ARRAY<STRING> are possible")).into()),
+        other => Err(Error::argument(
+            given.name,
+            format!("cannot return {other}: STRING or ARRAY<STRING> are possible"),
+        )
+        .into()),
     }
 }
 
@@ -220,7 +273,9 @@ fn json_query(call: &Call<'_>) -> Result<ArrayRef> {
     let as_array = matches!(call.returns, DataType::List(_));
     let mut paths = Last::new(&PATHS);
     let texts = call.texts(|row, out| {
-        let (Some(document), Some(path)) = (documents.get(row), path_texts.get(row)) else { return Ok(false) };
+        let (Some(document), Some(path)) = (documents.get(row), path_texts.get(row)) else {
+            return Ok(false);
+        };
         let path = compile(call.name, &mut paths, path)?;
         let root = Json::parse(document);
         let result = outcome(path, root.as_ref());
@@ -233,18 +288,30 @@ fn json_query(call: &Call<'_>) -> Result<ArrayRef> {
             Outcome::Empty => None,
             Outcome::Failed(reason) => Some(reason),
         };
-        let behaviour = if failure.is_some() { on_error } else { on_empty };
+        let behaviour = if failure.is_some() {
+            on_error
+        } else {
+            on_empty
+        };
         match behaviour {
             OnQuery::Null => return Ok(false),
             OnQuery::EmptyArray => out.push_str("[]"),
             OnQuery::EmptyObject => out.push_str("{}"),
             OnQuery::Error => {
-                return Err(Error::argument(call.name, failure.unwrap_or("the path leads to nothing")).into());
+                return Err(Error::argument(
+                    call.name,
+                    failure.unwrap_or("the path leads to nothing"),
+                )
+                .into());
             }
         }
         Ok(true)
     })?;
-    if as_array { arrays(call, &texts) } else { Ok(texts) }
+    if as_array {
+        arrays(call, &texts)
+    } else {
+        Ok(texts)
+    }
 }
 
 /// Whether there is something to write: an array, an object, or a wrapped scalar.
@@ -321,7 +388,9 @@ fn json_exists(call: &Call<'_>) -> Result<ArrayRef> {
             (Outcome::Found(_), _) => Some(true),
             (Outcome::Empty, _) => Some(false),
             (Outcome::Failed(_), Ok(answer)) => answer,
-            (Outcome::Failed(reason), Err(())) => return Err(Error::argument(call.name, reason).into()),
+            (Outcome::Failed(reason), Err(())) => {
+                return Err(Error::argument(call.name, reason).into());
+            }
         });
     }
     Ok(Arc::new(builder.finish()))
@@ -338,5 +407,12 @@ fn is_json(call: &Call<'_>) -> Result<ArrayRef> {
         "OBJECT" => |json| matches!(json, Json::Object(_)),
         other => return unknown(call, other, "VALUE, SCALAR, ARRAY, OBJECT"),
     };
-    call.booleans(|row| Some(documents.get(row).and_then(Json::parse).is_some_and(|json| of_kind(&json))))
+    call.booleans(|row| {
+        Some(
+            documents
+                .get(row)
+                .and_then(Json::parse)
+                .is_some_and(|json| of_kind(&json)),
+        )
+    })
 }

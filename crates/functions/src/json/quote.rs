@@ -8,7 +8,8 @@ use crate::error::Result;
 use crate::function::{Call, Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let text = |name, eval| Function::new(name, takes(&[Kind::Text]), |_| Ok(DataType::Utf8View), eval);
+    let text =
+        |name, eval| Function::new(name, takes(&[Kind::Text]), |_| Ok(DataType::Utf8View), eval);
     vec![text("json_quote", quote), text("json_unquote", unquote)]
 }
 
@@ -16,7 +17,9 @@ pub(crate) fn functions() -> Vec<Function> {
 fn quote(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.text(0)?;
     call.texts(|row, out| {
-        let Some(text) = texts.get(row) else { return Ok(false) };
+        let Some(text) = texts.get(row) else {
+            return Ok(false);
+        };
         out.push('"');
         for unit in text.encode_utf16() {
             match char::from_u32(unit.into()) {
@@ -39,7 +42,9 @@ fn quote(call: &Call<'_>) -> Result<ArrayRef> {
 fn unquote(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.text(0)?;
     call.texts(|row, out| {
-        let Some(text) = texts.get(row) else { return Ok(false) };
+        let Some(text) = texts.get(row) else {
+            return Ok(false);
+        };
         match Json::parse(text) {
             Some(Json::Text(unquoted)) => out.push_str(&unquoted),
             _ => out.push_str(text),

@@ -174,7 +174,9 @@ impl<'a> Parser<'a> {
             self.digits()?;
         }
         // A number that runs into letters or digits is none.
-        let ends = !self.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+        let ends = !self
+            .peek()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
         ends.then(|| Json::Number(&self.text[start..self.at]))
     }
 
@@ -256,7 +258,10 @@ impl<'a> Parser<'a> {
     }
 
     fn hex(&mut self) -> Option<u32> {
-        let digits = self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits = self
+            .text
+            .get(self.at..self.at + 4)
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
         self.at += 4;
         u32::from_str_radix(digits, 16).ok()
     }
@@ -268,7 +273,11 @@ fn unique<'a>(entries: Vec<(Cow<'a, str>, Json<'a>)>) -> Vec<(Cow<'a, str>, Json
     let mut places: HashMap<Cow<'a, str>, usize> = HashMap::new();
     let mut kept: Vec<(Cow<'a, str>, Json<'a>)> = Vec::with_capacity(entries.len());
     for (key, value) in entries {
-        let place = if small { kept.iter().position(|(k, _)| *k == key) } else { places.get(&key).copied() };
+        let place = if small {
+            kept.iter().position(|(k, _)| *k == key)
+        } else {
+            places.get(&key).copied()
+        };
         match place.and_then(|place| kept.get_mut(place)) {
             Some(entry) => entry.1 = value,
             None => {
@@ -307,7 +316,9 @@ pub(crate) fn write_number(text: &str, out: &mut String) {
         out.push_str(if text == "-0" { "0" } else { text });
         return;
     }
-    let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
+    let (negative, text) = text
+        .strip_prefix('-')
+        .map_or((false, text), |text| (true, text));
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");

@@ -13,14 +13,31 @@ use crate::function::{Arguments, Call, Function, downcast, wrong_type};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![
-        Function::new("abs", Arguments::Own(|given| super::number("abs", given)), |g| Ok(g.data_type(0).clone()), abs),
-        Function::new("sign", Arguments::Own(|given| super::number("sign", given)), |g| Ok(g.data_type(0).clone()), sign),
+        Function::new(
+            "abs",
+            Arguments::Own(|given| super::number("abs", given)),
+            |g| Ok(g.data_type(0).clone()),
+            abs,
+        ),
+        Function::new(
+            "sign",
+            Arguments::Own(|given| super::number("sign", given)),
+            |g| Ok(g.data_type(0).clone()),
+            sign,
+        ),
     ]
 }
 
-fn map<T: ArrowPrimitiveType>(call: &Call<'_>, of: impl Fn(T::Native) -> T::Native) -> Result<ArrayRef> {
+fn map<T: ArrowPrimitiveType>(
+    call: &Call<'_>,
+    of: impl Fn(T::Native) -> T::Native,
+) -> Result<ArrayRef> {
     let values: PrimitiveArray<T> = downcast(call.name, &call.column(0)?)?;
-    Ok(Arc::new(values.unary::<_, T>(of).with_data_type(values.data_type().clone())))
+    Ok(Arc::new(
+        values
+            .unary::<_, T>(of)
+            .with_data_type(values.data_type().clone()),
+    ))
 }
 
 fn abs(call: &Call<'_>) -> Result<ArrayRef> {
@@ -45,13 +62,25 @@ fn sign(call: &Call<'_>) -> Result<ArrayRef> {
         DataType::Int16 => map::<Int16Type>(call, i16::signum),
         DataType::Int32 => map::<Int32Type>(call, i32::signum),
         DataType::Int64 => map::<Int64Type>(call, i64::signum),
-        DataType::Float32 => map::<Float32Type>(call, |value| if value == 0.0 { value } else { value.signum() }),
+        DataType::Float32 => {
+            map::<Float32Type>(
+                call,
+                |value| if value == 0.0 { value } else { value.signum() },
+            )
+        }
         DataType::Float64 => map::<Float64Type>(call, of_double),
         DataType::Decimal128(precision, scale) => {
-            let one = crate::decimal::rescale(1, 0, *scale).filter(|one| crate::decimal::fits(*one, *precision));
+            let one = crate::decimal::rescale(1, 0, *scale)
+                .filter(|one| crate::decimal::fits(*one, *precision));
             let values: PrimitiveArray<Decimal128Type> = downcast(call.name, &call.column(0)?)?;
             decimals(
-                values.unary_opt::<_, Decimal128Type>(|v| if v == 0 { Some(0) } else { Some(one? * v.signum()) }),
+                values.unary_opt::<_, Decimal128Type>(|v| {
+                    if v == 0 {
+                        Some(0)
+                    } else {
+                        Some(one? * v.signum())
+                    }
+                }),
                 call.returns,
             )
         }

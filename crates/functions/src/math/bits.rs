@@ -7,21 +7,47 @@ use crate::error::Result;
 use crate::function::{Arguments, Call, Function, arity, common_of, wrong_type};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let two = |name, rule, eval| Function::new(name, Arguments::Own(rule), |g| Ok(g.data_type(0).clone()), eval);
+    let two = |name, rule, eval| {
+        Function::new(
+            name,
+            Arguments::Own(rule),
+            |g| Ok(g.data_type(0).clone()),
+            eval,
+        )
+    };
     vec![
-        two("bitand", |given| types("bitand", given, 2), |call| pairs(call, |l, r| l & r)),
-        two("bitor", |given| types("bitor", given, 2), |call| pairs(call, |l, r| l | r)),
-        two("bitxor", |given| types("bitxor", given, 2), |call| pairs(call, |l, r| l ^ r)),
-        two("bitnot", |given| types("bitnot", given, 1), |call| {
-            let values = call.long(0)?;
-            call.longs(|row| values.get(row).map(|value| !value))
-        }),
+        two(
+            "bitand",
+            |given| types("bitand", given, 2),
+            |call| pairs(call, |l, r| l & r),
+        ),
+        two(
+            "bitor",
+            |given| types("bitor", given, 2),
+            |call| pairs(call, |l, r| l | r),
+        ),
+        two(
+            "bitxor",
+            |given| types("bitxor", given, 2),
+            |call| pairs(call, |l, r| l ^ r),
+        ),
+        two(
+            "bitnot",
+            |given| types("bitnot", given, 1),
+            |call| {
+                let values = call.long(0)?;
+                call.longs(|row| values.get(row).map(|value| !value))
+            },
+        ),
     ]
 }
 
 fn types(name: &str, given: &[DataType], count: usize) -> Result<Vec<DataType>> {
     arity(name, given, count, count)?;
-    if let Some(idx) = given.iter().position(|given| !given.is_signed_integer() && !given.is_null()) {
+    if let Some(idx) = given
+        .iter()
+        .position(|given| !given.is_signed_integer() && !given.is_null())
+    {
         return Err(wrong_type(name, idx, &given[idx], "an integer").into());
     }
     let common = match common_of(name, given)? {

@@ -9,8 +9,22 @@ use crate::error::Result;
 use crate::function::{Call, Function, Kind, takes, takes_optional};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let of_one = |name, eval| Function::new(name, takes(&[Kind::Double]), |_| Ok(DataType::Float64), eval);
-    let of_two = |name, eval| Function::new(name, takes(&[Kind::Double, Kind::Double]), |_| Ok(DataType::Float64), eval);
+    let of_one = |name, eval| {
+        Function::new(
+            name,
+            takes(&[Kind::Double]),
+            |_| Ok(DataType::Float64),
+            eval,
+        )
+    };
+    let of_two = |name, eval| {
+        Function::new(
+            name,
+            takes(&[Kind::Double, Kind::Double]),
+            |_| Ok(DataType::Float64),
+            eval,
+        )
+    };
     let constant = |name, eval| Function::new(name, takes(&[]), |_| Ok(DataType::Float64), eval);
     vec![
         of_one("sqrt", |call| each(call, f64::sqrt)),
@@ -28,11 +42,20 @@ pub(crate) fn functions() -> Vec<Function> {
         of_one("asin", |call| each(call, f64::asin)),
         of_one("acos", |call| each(call, f64::acos)),
         of_one("atan", |call| each(call, f64::atan)),
-        of_one("degrees", |call| each(call, |value| value * (180.0 / consts::PI))),
-        of_one("radians", |call| each(call, |value| value * (consts::PI / 180.0))),
+        of_one("degrees", |call| {
+            each(call, |value| value * (180.0 / consts::PI))
+        }),
+        of_one("radians", |call| {
+            each(call, |value| value * (consts::PI / 180.0))
+        }),
         of_two("atan2", |call| pairs(call, f64::atan2)),
         of_two("power", |call| pairs(call, f64::powf)).aliases(&["pow"]),
-        Function::new("log", takes_optional(&[Kind::Double], &[Kind::Double]), |_| Ok(DataType::Float64), log),
+        Function::new(
+            "log",
+            takes_optional(&[Kind::Double], &[Kind::Double]),
+            |_| Ok(DataType::Float64),
+            log,
+        ),
         constant("pi", |call| call.doubles(|_| Some(consts::PI))),
         constant("e", |call| call.doubles(|_| Some(consts::E))),
     ]
@@ -50,5 +73,9 @@ fn pairs(call: &Call<'_>, of: fn(f64, f64) -> f64) -> Result<ArrayRef> {
 
 /// The natural logarithm, or the second argument's to the base of the first.
 fn log(call: &Call<'_>) -> Result<ArrayRef> {
-    if call.len() == 1 { each(call, f64::ln) } else { pairs(call, |base, value| value.ln() / base.ln()) }
+    if call.len() == 1 {
+        each(call, f64::ln)
+    } else {
+        pairs(call, |base, value| value.ln() / base.ln())
+    }
 }

@@ -34,8 +34,12 @@ pub(crate) fn number_type(name: &str, idx: usize, given: &DataType) -> Result<Da
 
 /// A column of the promised DECIMAL type.
 pub(crate) fn decimals(values: Decimal128Array, returns: &DataType) -> Result<ArrayRef> {
-    let DataType::Decimal128(precision, scale) = returns else { return Ok(Arc::new(values)) };
-    Ok(Arc::new(values.with_precision_and_scale(*precision, *scale)?))
+    let DataType::Decimal128(precision, scale) = returns else {
+        return Ok(Arc::new(values));
+    };
+    Ok(Arc::new(
+        values.with_precision_and_scale(*precision, *scale)?,
+    ))
 }
 
 #[cfg(test)]

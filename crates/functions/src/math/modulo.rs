@@ -19,7 +19,10 @@ pub(crate) fn functions() -> Vec<Function> {
 
 fn types(given: &[DataType]) -> Result<Vec<DataType>> {
     arity("mod", given, 2, 2)?;
-    let numbers = [number_type("mod", 0, &given[0])?, number_type("mod", 1, &given[1])?];
+    let numbers = [
+        number_type("mod", 0, &given[0])?,
+        number_type("mod", 1, &given[1])?,
+    ];
     if numbers.iter().any(DataType::is_floating) {
         return Ok(vec![DataType::Float64; 2]);
     }
@@ -29,8 +32,10 @@ fn types(given: &[DataType]) -> Result<Vec<DataType>> {
 #[allow(clippy::unnecessary_wraps, reason = "the shape of every result type")]
 fn returns(given: &Given<'_>) -> Result<DataType> {
     let (left, right) = (given.data_type(0), given.data_type(1));
-    if matches!((left, right), (DataType::Decimal128(..), _) | (_, DataType::Decimal128(..)))
-        && let (Some(left), Some(right)) = (exact(left), exact(right))
+    if matches!(
+        (left, right),
+        (DataType::Decimal128(..), _) | (_, DataType::Decimal128(..))
+    ) && let (Some(left), Some(right)) = (exact(left), exact(right))
     {
         let (precision, scale) = arithmetic::result_type(Op::Modulo, left, right);
         return Ok(DataType::Decimal128(precision, scale));
@@ -62,7 +67,8 @@ fn decimals(call: &Call<'_>) -> Result<ArrayRef> {
     let Some(udf) = arithmetic::binary(Op::Modulo, left.data_type(), right.data_type()) else {
         return Err(Error::argument(call.name, "needs exact numbers").into());
     };
-    let field = |data_type: &DataType| Arc::new(arrow::datatypes::Field::new("x", data_type.clone(), true));
+    let field =
+        |data_type: &DataType| Arc::new(arrow::datatypes::Field::new("x", data_type.clone(), true));
     let output = udf.invoke_with_args(ScalarFunctionArgs {
         arg_fields: vec![field(left.data_type()), field(right.data_type())],
         args: vec![ColumnarValue::Array(left), ColumnarValue::Array(right)],

@@ -18,21 +18,39 @@ use crate::types::PRECISION_MAX;
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![
-        Function::new("round", Arguments::Own(|given| types("round", given)), returns, |call| each(call, false)),
-        Function::new("truncate", Arguments::Own(|given| types("truncate", given)), returns, |call| each(call, true)),
+        Function::new(
+            "round",
+            Arguments::Own(|given| types("round", given)),
+            returns,
+            |call| each(call, false),
+        ),
+        Function::new(
+            "truncate",
+            Arguments::Own(|given| types("truncate", given)),
+            returns,
+            |call| each(call, true),
+        ),
     ]
 }
 
 fn types(name: &str, given: &[DataType]) -> Result<Vec<DataType>> {
     arity(name, given, 1, 2)?;
     let digits = given.get(1).map(|_| DataType::Int64);
-    Ok(std::iter::once(number_type(name, 0, &given[0])?).chain(digits).collect())
+    Ok(std::iter::once(number_type(name, 0, &given[0])?)
+        .chain(digits)
+        .collect())
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "the shape of every result type")]
 fn returns(given: &Given<'_>) -> Result<DataType> {
-    let DataType::Decimal128(precision, scale) = given.data_type(0) else { return Ok(given.data_type(0).clone()) };
-    let digits = if given.types.len() == 1 { Some(0) } else { given.literal_long(1) };
+    let DataType::Decimal128(precision, scale) = given.data_type(0) else {
+        return Ok(given.data_type(0).clone());
+    };
+    let digits = if given.types.len() == 1 {
+        Some(0)
+    } else {
+        given.literal_long(1)
+    };
     Ok(match digits {
         Some(digits) if digits < i64::from(*scale) => {
             let to = i8::try_from(digits.max(0)).unwrap_or(0);
@@ -60,7 +78,8 @@ fn each(call: &Call<'_>, down: bool) -> Result<ArrayRef> {
                 .map(|row| {
                     let value = Some(values.value(row)).filter(|_| values.is_valid(row))?;
                     let cut = to_digits(value, *scale, digits.get(row)?, down)?;
-                    crate::decimal::rescale(cut, *scale, *to).filter(|value| fits(*value, *precision))
+                    crate::decimal::rescale(cut, *scale, *to)
+                        .filter(|value| fits(*value, *precision))
                 })
                 .collect();
             decimals(rounded, call.returns)
@@ -74,7 +93,11 @@ fn each(call: &Call<'_>, down: bool) -> Result<ArrayRef> {
                     let value = Some(doubles.value(row)).filter(|_| doubles.is_valid(row))?;
                     let digits = digits.get(row)?;
                     #[allow(clippy::cast_possible_truncation, reason = "it was a FLOAT before")]
-                    let shortest = if single { Shortest::of(value as f32) } else { Shortest::of(value) };
+                    let shortest = if single {
+                        Shortest::of(value as f32)
+                    } else {
+                        Shortest::of(value)
+                    };
                     Some(double(&shortest, value, digits, down))
                 })
                 .collect();
@@ -99,8 +122,14 @@ fn to_digits(value: i128, scale: i8, digits: i64, down: bool) -> Option<i128> {
     if cut <= 0 {
         return Some(value);
     }
-    let Some(unit) = u32::try_from(cut).ok().and_then(pow10) else { return Some(0) };
-    let kept = if down { value / unit } else { divide_half_up(value, unit) };
+    let Some(unit) = u32::try_from(cut).ok().and_then(pow10) else {
+        return Some(0);
+    };
+    let kept = if down {
+        value / unit
+    } else {
+        divide_half_up(value, unit)
+    };
     kept.checked_mul(unit)
 }
 
@@ -114,9 +143,20 @@ fn double(shortest: &Shortest, value: f64, digits: i64, down: bool) -> f64 {
     if cut <= 0 {
         return value;
     }
-    let unscaled: i128 = first.bytes().chain(rest.bytes()).fold(0, |sum, b| sum * 10 + i128::from(b.wrapping_sub(b'0')));
-    let Some(unit) = u32::try_from(cut).ok().and_then(pow10) else { return 0.0 };
-    let kept = if down { unscaled / unit } else { divide_half_up(unscaled, unit) };
+    let unscaled: i128 = first
+        .bytes()
+        .chain(rest.bytes())
+        .fold(0, |sum, b| sum * 10 + i128::from(b.wrapping_sub(b'0')));
+    let Some(unit) = u32::try_from(cut).ok().and_then(pow10) else {
+        return 0.0;
+    };
+    let kept = if down {
+        unscaled / unit
+    } else {
+        divide_half_up(unscaled, unit)
+    };
     let sign = if negative { "-" } else { "" };
-    format!("{sign}{kept}e{}", digits.saturating_neg()).parse().unwrap_or(value)
+    format!("{sign}{kept}e{}", digits.saturating_neg())
+        .parse()
+        .unwrap_or(value)
 }

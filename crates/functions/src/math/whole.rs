@@ -12,9 +12,19 @@ use crate::function::{Arguments, Call, Function, Given, downcast};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![
-        Function::new("floor", Arguments::Own(|given| super::number("floor", given)), returns, |call| each(call, false)),
-        Function::new("ceil", Arguments::Own(|given| super::number("ceil", given)), returns, |call| each(call, true))
-            .aliases(&["ceiling"]),
+        Function::new(
+            "floor",
+            Arguments::Own(|given| super::number("floor", given)),
+            returns,
+            |call| each(call, false),
+        ),
+        Function::new(
+            "ceil",
+            Arguments::Own(|given| super::number("ceil", given)),
+            returns,
+            |call| each(call, true),
+        )
+        .aliases(&["ceiling"]),
     ]
 }
 
@@ -31,18 +41,33 @@ fn each(call: &Call<'_>, up: bool) -> Result<ArrayRef> {
     match column.data_type() {
         DataType::Float32 => {
             let values: Float32Array = downcast(call.name, &column)?;
-            Ok(Arc::new(values.unary::<_, Float32Type>(if up { f32::ceil } else { f32::floor })))
+            Ok(Arc::new(values.unary::<_, Float32Type>(if up {
+                f32::ceil
+            } else {
+                f32::floor
+            })))
         }
         DataType::Float64 => {
             let values: Float64Array = downcast(call.name, &column)?;
-            Ok(Arc::new(values.unary::<_, Float64Type>(if up { f64::ceil } else { f64::floor })))
+            Ok(Arc::new(values.unary::<_, Float64Type>(if up {
+                f64::ceil
+            } else {
+                f64::floor
+            })))
         }
         DataType::Decimal128(precision, scale) if *scale > 0 => {
-            let (precision, unit) = (*precision, pow10(scale.unsigned_abs().into()).unwrap_or(i128::MAX));
+            let (precision, unit) = (
+                *precision,
+                pow10(scale.unsigned_abs().into()).unwrap_or(i128::MAX),
+            );
             let values: Decimal128Array = downcast(call.name, &column)?;
             let whole = |value: i128| {
                 let floor = value.div_euclid(unit);
-                let whole = if up && value.rem_euclid(unit) > 0 { floor + 1 } else { floor };
+                let whole = if up && value.rem_euclid(unit) > 0 {
+                    floor + 1
+                } else {
+                    floor
+                };
                 Some(whole).filter(|whole| fits(*whole, precision))
             };
             decimals(values.unary_opt::<_, Decimal128Type>(whole), call.returns)

@@ -8,7 +8,8 @@ use crate::function::{Call, Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
     const ARGUMENTS: &[Kind] = &[Kind::TextOrBytes, Kind::TextOrBytes];
-    let boolean = |name, eval| Function::new(name, takes(ARGUMENTS), |_| Ok(DataType::Boolean), eval);
+    let boolean =
+        |name, eval| Function::new(name, takes(ARGUMENTS), |_| Ok(DataType::Boolean), eval);
     vec![
         boolean("startswith", |call| each(call, <[u8]>::starts_with)).aliases(&["starts_with"]),
         boolean("endswith", |call| each(call, <[u8]>::ends_with)).aliases(&["ends_with"]),

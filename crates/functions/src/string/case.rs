@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::function::{Call, Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let text = |name, eval| Function::new(name, takes(&[Kind::Text]), |_| Ok(DataType::Utf8View), eval);
+    let text =
+        |name, eval| Function::new(name, takes(&[Kind::Text]), |_| Ok(DataType::Utf8View), eval);
     vec![
         text("upper", |call| each(call, upper)).aliases(&["ucase"]),
         text("lower", |call| each(call, lower)).aliases(&["lcase"]),
@@ -18,7 +19,9 @@ pub(crate) fn functions() -> Vec<Function> {
 fn each(call: &Call<'_>, convert: fn(&str, &mut String)) -> Result<ArrayRef> {
     let texts = call.text(0)?;
     call.texts(|row, out| {
-        let Some(text) = texts.get(row) else { return Ok(false) };
+        let Some(text) = texts.get(row) else {
+            return Ok(false);
+        };
         convert(text, out);
         Ok(true)
     })

@@ -18,8 +18,12 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 pub(crate) fn functions() -> Vec<Function> {
-    let text = |name, arguments, eval| Function::new(name, takes(arguments), |_| Ok(DataType::Utf8View), eval);
-    let bytes = |name, arguments, eval| Function::new(name, takes(arguments), |_| Ok(DataType::BinaryView), eval);
+    let text = |name, arguments, eval| {
+        Function::new(name, takes(arguments), |_| Ok(DataType::Utf8View), eval)
+    };
+    let bytes = |name, arguments, eval| {
+        Function::new(name, takes(arguments), |_| Ok(DataType::BinaryView), eval)
+    };
     vec![
         text("to_base64", &[Kind::TextOrBytes], to_base64),
         text("from_base64", &[Kind::TextOrBytes], from_base64),
@@ -34,7 +38,9 @@ pub(crate) fn functions() -> Vec<Function> {
 fn to_base64(call: &Call<'_>) -> Result<ArrayRef> {
     let values = call.bytes(0)?;
     call.texts(|row, out| {
-        let Some(value) = values.get(row) else { return Ok(false) };
+        let Some(value) = values.get(row) else {
+            return Ok(false);
+        };
         STANDARD.encode_string(value, out);
         Ok(true)
     })
@@ -43,9 +49,14 @@ fn to_base64(call: &Call<'_>) -> Result<ArrayRef> {
 fn from_base64(call: &Call<'_>) -> Result<ArrayRef> {
     let values = call.bytes(0)?;
     call.texts(|row, out| {
-        let Some(value) = values.get(row) else { return Ok(false) };
+        let Some(value) = values.get(row) else {
+            return Ok(false);
+        };
         let decoded = LENIENT.decode(value).map_err(|e| {
-            Error::argument(call.name, format!("'{}' is no Base64: {e}", String::from_utf8_lossy(value)))
+            Error::argument(
+                call.name,
+                format!("'{}' is no Base64: {e}", String::from_utf8_lossy(value)),
+            )
         })?;
         out.push_str(&String::from_utf8_lossy(&decoded));
         Ok(true)
@@ -65,14 +76,18 @@ fn hex(call: &Call<'_>) -> Result<ArrayRef> {
     if call.arg(0)?.array.data_type().is_numeric() {
         let values = call.long(0)?;
         return call.texts(|row, out| {
-            let Some(value) = values.get(row) else { return Ok(false) };
+            let Some(value) = values.get(row) else {
+                return Ok(false);
+            };
             out.push_str(&format!("{value:X}"));
             Ok(true)
         });
     }
     let values = call.bytes(0)?;
     call.texts(|row, out| {
-        let Some(value) = values.get(row) else { return Ok(false) };
+        let Some(value) = values.get(row) else {
+            return Ok(false);
+        };
         write_hex(value, b"0123456789ABCDEF", out);
         Ok(true)
     })
@@ -82,10 +97,14 @@ fn hex(call: &Call<'_>) -> Result<ArrayRef> {
 fn unhex(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.text(0)?;
     bytes(call, |row, out| {
-        let Some(text) = texts.get(row) else { return Ok(false) };
+        let Some(text) = texts.get(row) else {
+            return Ok(false);
+        };
         let mut high = (text.len() % 2 == 1).then_some(0);
         for c in text.chars() {
-            let Some(digit) = c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()) else { return Ok(false) };
+            let Some(digit) = c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()) else {
+                return Ok(false);
+            };
             match high.take() {
                 Some(high) => out.push(high << 4 | digit),
                 None => high = Some(digit),
@@ -98,13 +117,18 @@ fn unhex(call: &Call<'_>) -> Result<ArrayRef> {
 fn bin(call: &Call<'_>) -> Result<ArrayRef> {
     let values = call.long(0)?;
     call.texts(|row, out| {
-        let Some(value) = values.get(row) else { return Ok(false) };
+        let Some(value) = values.get(row) else {
+            return Ok(false);
+        };
         out.push_str(&format!("{value:b}"));
         Ok(true)
     })
 }
 
-fn bytes(call: &Call<'_>, mut value: impl FnMut(usize, &mut Vec<u8>) -> Result<bool>) -> Result<ArrayRef> {
+fn bytes(
+    call: &Call<'_>,
+    mut value: impl FnMut(usize, &mut Vec<u8>) -> Result<bool>,
+) -> Result<ArrayRef> {
     let mut builder = BinaryViewBuilder::with_capacity(call.rows);
     let mut buffer = Vec::new();
     for row in 0..call.rows {
@@ -145,13 +169,24 @@ impl Charset {
             "UTF-16LE" => Self::Utf16(Order::Little),
             _ => {
                 let known = "US-ASCII, ISO-8859-1, UTF-8, UTF-16BE, UTF-16LE and UTF-16";
-                return Err(Error::argument(function, format!("unknown character set '{name}', known are {known}")).into());
+                return Err(Error::argument(
+                    function,
+                    format!("unknown character set '{name}', known are {known}"),
+                )
+                .into());
             }
         })
     }
 
     fn encode(self, text: &str, out: &mut Vec<u8>) {
-        let narrow = |most: u32| move |c: char| u8::try_from(u32::from(c)).ok().filter(|b| u32::from(*b) < most).unwrap_or(b'?');
+        let narrow = |most: u32| {
+            move |c: char| {
+                u8::try_from(u32::from(c))
+                    .ok()
+                    .filter(|b| u32::from(*b) < most)
+                    .unwrap_or(b'?')
+            }
+        };
         match self {
             Self::Ascii => out.extend(text.chars().map(narrow(128))),
             Self::Latin1 => out.extend(text.chars().map(narrow(256))),
@@ -161,7 +196,11 @@ impl Charset {
                     out.extend_from_slice(&[0xfe, 0xff]);
                 }
                 for unit in text.encode_utf16() {
-                    out.extend(if order == Order::Little { unit.to_le_bytes() } else { unit.to_be_bytes() });
+                    out.extend(if order == Order::Little {
+                        unit.to_le_bytes()
+                    } else {
+                        unit.to_be_bytes()
+                    });
                 }
             }
         }
@@ -169,7 +208,13 @@ impl Charset {
 
     fn decode(self, bytes: &[u8], out: &mut String) {
         match self {
-            Self::Ascii => out.extend(bytes.iter().map(|b| if b.is_ascii() { char::from(*b) } else { '\u{fffd}' })),
+            Self::Ascii => out.extend(bytes.iter().map(|b| {
+                if b.is_ascii() {
+                    char::from(*b)
+                } else {
+                    '\u{fffd}'
+                }
+            })),
             Self::Latin1 => out.extend(bytes.iter().map(|b| char::from(*b))),
             Self::Utf8 => out.push_str(&String::from_utf8_lossy(bytes)),
             Self::Utf16(order) => {
@@ -192,7 +237,9 @@ impl Charset {
 fn encode(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, charsets) = (call.text(0)?, call.text(1)?);
     bytes(call, |row, out| {
-        let (Some(text), Some(charset)) = (texts.get(row), charsets.get(row)) else { return Ok(false) };
+        let (Some(text), Some(charset)) = (texts.get(row), charsets.get(row)) else {
+            return Ok(false);
+        };
         Charset::named(call.name, charset)?.encode(text, out);
         Ok(true)
     })
@@ -201,7 +248,9 @@ fn encode(call: &Call<'_>) -> Result<ArrayRef> {
 fn decode(call: &Call<'_>) -> Result<ArrayRef> {
     let (values, charsets) = (call.bytes(0)?, call.text(1)?);
     call.texts(|row, out| {
-        let (Some(value), Some(charset)) = (values.get(row), charsets.get(row)) else { return Ok(false) };
+        let (Some(value), Some(charset)) = (values.get(row), charsets.get(row)) else {
+            return Ok(false);
+        };
         Charset::named(call.name, charset)?.decode(value, out);
         Ok(true)
     })

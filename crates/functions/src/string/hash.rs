@@ -11,7 +11,14 @@ use crate::error::{Error, Result};
 use crate::function::{Call, Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let hash = |name, eval| Function::new(name, takes(&[Kind::TextOrBytes]), |_| Ok(DataType::Utf8View), eval);
+    let hash = |name, eval| {
+        Function::new(
+            name,
+            takes(&[Kind::TextOrBytes]),
+            |_| Ok(DataType::Utf8View),
+            eval,
+        )
+    };
     vec![
         hash("md5", |call| each(call, digest::<Md5>)),
         hash("sha1", |call| each(call, digest::<Sha1>)),
@@ -19,7 +26,12 @@ pub(crate) fn functions() -> Vec<Function> {
         hash("sha256", |call| each(call, digest::<Sha256>)),
         hash("sha384", |call| each(call, digest::<Sha384>)),
         hash("sha512", |call| each(call, digest::<Sha512>)),
-        Function::new("sha2", takes(&[Kind::TextOrBytes, Kind::Long]), |_| Ok(DataType::Utf8View), sha2),
+        Function::new(
+            "sha2",
+            takes(&[Kind::TextOrBytes, Kind::Long]),
+            |_| Ok(DataType::Utf8View),
+            sha2,
+        ),
     ]
 }
 
@@ -32,7 +44,9 @@ fn digest<D: Digest>(bytes: &[u8], out: &mut String) {
 fn each(call: &Call<'_>, hash: Hash) -> Result<ArrayRef> {
     let values = call.bytes(0)?;
     call.texts(|row, out| {
-        let Some(value) = values.get(row) else { return Ok(false) };
+        let Some(value) = values.get(row) else {
+            return Ok(false);
+        };
         hash(value, out);
         Ok(true)
     })
@@ -41,7 +55,9 @@ fn each(call: &Call<'_>, hash: Hash) -> Result<ArrayRef> {
 fn sha2(call: &Call<'_>) -> Result<ArrayRef> {
     let (values, lengths) = (call.bytes(0)?, call.long(1)?);
     call.texts(|row, out| {
-        let (Some(value), Some(bits)) = (values.get(row), lengths.get(row)) else { return Ok(false) };
+        let (Some(value), Some(bits)) = (values.get(row), lengths.get(row)) else {
+            return Ok(false);
+        };
         let hash: Hash = match bits {
             224 => digest::<Sha224>,
             256 => digest::<Sha256>,

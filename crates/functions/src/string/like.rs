@@ -18,8 +18,18 @@ thread_local! {
 pub(crate) fn functions() -> Vec<Function> {
     const TWO: &[Kind] = &[Kind::Text, Kind::Text];
     vec![
-        Function::new("like", takes_optional(TWO, &[Kind::Text]), |_| Ok(DataType::Boolean), like),
-        Function::new("similar_to", takes_optional(TWO, &[Kind::Text]), |_| Ok(DataType::Boolean), similar),
+        Function::new(
+            "like",
+            takes_optional(TWO, &[Kind::Text]),
+            |_| Ok(DataType::Boolean),
+            like,
+        ),
+        Function::new(
+            "similar_to",
+            takes_optional(TWO, &[Kind::Text]),
+            |_| Ok(DataType::Boolean),
+            similar,
+        ),
     ]
 }
 
@@ -34,10 +44,15 @@ enum Like {
 
 impl Like {
     fn compile(name: &str, pattern: &str, escape: Option<char>) -> Result<Self> {
-        let plain = |text: &str| !text.contains(['%', '_']) && escape.is_none_or(|escape| !text.contains(escape));
+        let plain = |text: &str| {
+            !text.contains(['%', '_']) && escape.is_none_or(|escape| !text.contains(escape))
+        };
         let open_left = pattern.strip_prefix('%').filter(|rest| plain(rest));
         let open_right = pattern.strip_suffix('%').filter(|rest| plain(rest));
-        let open_both = pattern.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')).filter(|rest| plain(rest));
+        let open_both = pattern
+            .strip_prefix('%')
+            .and_then(|rest| rest.strip_suffix('%'))
+            .filter(|rest| plain(rest));
         Ok(if plain(pattern) {
             Self::Exact(pattern.into())
         } else if let Some(infix) = open_both {
@@ -64,13 +79,20 @@ impl Like {
 
 /// `%` is any text, `_` any character; in SIMILAR TO the signs of regular expressions keep their meaning.
 fn regex(name: &str, pattern: &str, escape: Option<char>, similar: bool) -> Result<Regex> {
-    let wrong = |reason: &str| Error::argument(name, format!("cannot use the pattern '{pattern}': {reason}"));
+    let wrong = |reason: &str| {
+        Error::argument(
+            name,
+            format!("cannot use the pattern '{pattern}': {reason}"),
+        )
+    };
     let mut out = String::from("^(?:");
     let mut chars = pattern.chars();
     let mut in_class = false;
     while let Some(c) = chars.next() {
         if Some(c) == escape {
-            let escaped = chars.next().ok_or_else(|| wrong("it ends with the escape character"))?;
+            let escaped = chars
+                .next()
+                .ok_or_else(|| wrong("it ends with the escape character"))?;
             out.push_str(&regex::escape(escaped.encode_utf8(&mut [0; 4])));
             continue;
         }
@@ -98,14 +120,18 @@ fn regex(name: &str, pattern: &str, escape: Option<char>, similar: bool) -> Resu
 fn like(call: &Call<'_>) -> Result<ArrayRef> {
     let mut last = Last::new(&LIKES);
     each(call, |text, pattern, escape, key| {
-        Ok(last.get(key, |_| Like::compile(call.name, pattern, escape))?.matches(text))
+        Ok(last
+            .get(key, |_| Like::compile(call.name, pattern, escape))?
+            .matches(text))
     })
 }
 
 fn similar(call: &Call<'_>) -> Result<ArrayRef> {
     let mut last = Last::new(&SIMILARS);
     each(call, |text, pattern, escape, key| {
-        Ok(last.get(key, |_| regex(call.name, pattern, escape, true))?.is_match(text))
+        Ok(last
+            .get(key, |_| regex(call.name, pattern, escape, true))?
+            .is_match(text))
     })
 }
 
@@ -115,16 +141,30 @@ fn each(
     mut matches: impl FnMut(&str, &str, Option<char>, &str) -> Result<bool>,
 ) -> Result<ArrayRef> {
     let (texts, patterns) = (call.text(0)?, call.text(1)?);
-    let escapes = if call.len() > 2 { Some(call.text(2)?) } else { None };
+    let escapes = if call.len() > 2 {
+        Some(call.text(2)?)
+    } else {
+        None
+    };
     let mut key = String::new();
     let found: Result<BooleanArray> = (0..call.rows)
         .map(|row| {
-            let (Some(text), Some(pattern)) = (texts.get(row), patterns.get(row)) else { return Ok(None) };
-            let Some(escapes) = &escapes else { return matches(text, pattern, None, pattern).map(Some) };
-            let Some(escape) = escapes.get(row) else { return Ok(None) };
+            let (Some(text), Some(pattern)) = (texts.get(row), patterns.get(row)) else {
+                return Ok(None);
+            };
+            let Some(escapes) = &escapes else {
+                return matches(text, pattern, None, pattern).map(Some);
+            };
+            let Some(escape) = escapes.get(row) else {
+                return Ok(None);
+            };
             let mut chars = escape.chars();
             let (Some(escape), None) = (chars.next(), chars.next()) else {
-                return Err(Error::argument(call.name, format!("ESCAPE needs one character, not '{escape}'")).into());
+                return Err(Error::argument(
+                    call.name,
+                    format!("ESCAPE needs one character, not '{escape}'"),
+                )
+                .into());
             };
             key.clear();
             key.extend(['\0', escape]);

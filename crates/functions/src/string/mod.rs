@@ -32,7 +32,9 @@ pub(crate) fn characters(text: &str, start: usize, end: usize) -> &str {
         return text.get(start.min(end)..end).unwrap_or("");
     }
     let mut starts = text.char_indices().map(|(at, _)| at);
-    let Some(from) = starts.nth(start) else { return "" };
+    let Some(from) = starts.nth(start) else {
+        return "";
+    };
     if end <= start {
         return "";
     }
@@ -42,7 +44,11 @@ pub(crate) fn characters(text: &str, start: usize, end: usize) -> &str {
 
 /// The number of characters.
 pub(crate) fn count(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.chars().count() }
+    if text.is_ascii() {
+        text.len()
+    } else {
+        text.chars().count()
+    }
 }
 
 /// A count as SQL has it.
@@ -54,7 +60,10 @@ pub(crate) fn long(count: usize) -> i64 {
 pub(crate) fn check_size(name: &str, bytes: Option<usize>) -> Result<(), Error> {
     match bytes {
         Some(bytes) if bytes <= TEXT_MAX => Ok(()),
-        _ => Err(Error::argument(name, "the result would be larger than 256 MiB")),
+        _ => Err(Error::argument(
+            name,
+            "the result would be larger than 256 MiB",
+        )),
     }
 }
 

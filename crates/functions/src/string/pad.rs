@@ -10,8 +10,18 @@ use crate::function::{Call, Function, Kind, takes};
 pub(crate) fn functions() -> Vec<Function> {
     const ARGUMENTS: &[Kind] = &[Kind::Text, Kind::Long, Kind::Text];
     vec![
-        Function::new("lpad", takes(ARGUMENTS), |_| Ok(DataType::Utf8View), |call| pad(call, true)),
-        Function::new("rpad", takes(ARGUMENTS), |_| Ok(DataType::Utf8View), |call| pad(call, false)),
+        Function::new(
+            "lpad",
+            takes(ARGUMENTS),
+            |_| Ok(DataType::Utf8View),
+            |call| pad(call, true),
+        ),
+        Function::new(
+            "rpad",
+            takes(ARGUMENTS),
+            |_| Ok(DataType::Utf8View),
+            |call| pad(call, false),
+        ),
     ]
 }
 
@@ -19,10 +29,14 @@ pub(crate) fn functions() -> Vec<Function> {
 fn pad(call: &Call<'_>, before: bool) -> Result<ArrayRef> {
     let (texts, lengths, pads) = (call.text(0)?, call.long(1)?, call.text(2)?);
     call.texts(|row, out| {
-        let (Some(text), Some(length), Some(pad)) = (texts.get(row), lengths.get(row), pads.get(row)) else {
+        let (Some(text), Some(length), Some(pad)) =
+            (texts.get(row), lengths.get(row), pads.get(row))
+        else {
             return Ok(false);
         };
-        let Ok(length) = usize::try_from(length) else { return Ok(false) };
+        let Ok(length) = usize::try_from(length) else {
+            return Ok(false);
+        };
         if pad.is_empty() {
             return Ok(false);
         }

@@ -8,7 +8,12 @@ use crate::error::Result;
 use crate::function::{Arg, Call, Function, Kind, takes_more};
 
 pub(crate) fn functions() -> Vec<Function> {
-    vec![Function::new("printf", takes_more(&[Kind::Text], Kind::Any), |_| Ok(DataType::Utf8View), printf)]
+    vec![Function::new(
+        "printf",
+        takes_more(&[Kind::Text], Kind::Any),
+        |_| Ok(DataType::Utf8View),
+        printf,
+    )]
 }
 
 /// An argument in the forms that a conversion may ask for.
@@ -26,15 +31,25 @@ fn printf(call: &Call<'_>) -> Result<ArrayRef> {
             let data_type = call.arg(idx)?.array.data_type().clone();
             Ok(Value {
                 text: call.text(idx)?,
-                long: if data_type.is_integer() { Some(call.long(idx)?) } else { None },
-                double: if data_type.is_numeric() && !data_type.is_integer() { Some(call.double(idx)?) } else { None },
+                long: if data_type.is_integer() {
+                    Some(call.long(idx)?)
+                } else {
+                    None
+                },
+                double: if data_type.is_numeric() && !data_type.is_integer() {
+                    Some(call.double(idx)?)
+                } else {
+                    None
+                },
                 boolean: data_type == DataType::Boolean,
             })
         })
         .collect();
     let values = values?;
     call.texts(|row, out| {
-        let Some(format) = formats.get(row) else { return Ok(false) };
+        let Some(format) = formats.get(row) else {
+            return Ok(false);
+        };
         Ok(write(format, &values, row, out).is_some())
     })
 }
@@ -94,7 +109,10 @@ fn write(format: &str, values: &[Value], row: usize, out: &mut String) -> Option
 fn parse(text: &str) -> Option<(Spec, char, &str)> {
     let mut spec = Spec::default();
     let mut rest = text;
-    let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = |text: &str| {
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len())
+    };
     let number = digits(rest);
     if number > 0 && rest[number..].starts_with('$') {
         spec.index = rest[..number].parse().ok();
@@ -135,34 +153,61 @@ fn body(spec: &Spec, conversion: char, value: &Value, row: usize) -> Option<Stri
             cut(if is_true { "true" } else { "false" }, spec).to_string()
         }
         _ if text.is_none() => cut("null", spec).to_string(),
-        'd' => number(spec, value.long.as_ref()?.get(row)?.to_string()),
+        'd' => number(spec, &value.long.as_ref()?.get(row)?.to_string()),
         'x' => prefixed(spec, "0x", format!("{:x}", value.long.as_ref()?.get(row)?)),
         'o' => prefixed(spec, "0", format!("{:o}", value.long.as_ref()?.get(row)?)),
-        'f' => number(spec, fixed(value.double.as_ref()?.get(row)?, spec.precision.unwrap_or(6))),
-        'e' => number(spec, scientific(value.double.as_ref()?.get(row)?, spec.precision.unwrap_or(6))),
+        'f' => number(
+            spec,
+            &fixed(
+                value.double.as_ref()?.get(row)?,
+                spec.precision.unwrap_or(6),
+            ),
+        ),
+        'e' => number(
+            spec,
+            &scientific(
+                value.double.as_ref()?.get(row)?,
+                spec.precision.unwrap_or(6),
+            ),
+        ),
         'c' => match &value.long {
             Some(long) => char::from_u32(u32::try_from(long.get(row)?).ok()?)?.to_string(),
             None => text.filter(|text| count(text) == 1)?.to_string(),
         },
         _ => return None,
     };
-    Some(if conversion.is_ascii_uppercase() { body.to_uppercase() } else { body })
+    Some(if conversion.is_ascii_uppercase() {
+        body.to_uppercase()
+    } else {
+        body
+    })
 }
 
 fn cut<'a>(text: &'a str, spec: &Spec) -> &'a str {
-    spec.precision.map_or(text, |precision| characters(text, 0, precision))
+    spec.precision
+        .map_or(text, |precision| characters(text, 0, precision))
 }
 
 fn prefixed(spec: &Spec, prefix: &str, digits: String) -> String {
-    let digits = if spec.alternate { format!("{prefix}{digits}") } else { digits };
-    let missing = if spec.zero { spec.width.min(1 << 16).saturating_sub(digits.len()) } else { 0 };
+    let digits = if spec.alternate {
+        format!("{prefix}{digits}")
+    } else {
+        digits
+    };
+    let missing = if spec.zero {
+        spec.width.min(1 << 16).saturating_sub(digits.len())
+    } else {
+        0
+    };
     format!("{}{digits}", "0".repeat(missing))
 }
 
 /// Half up in decimal, not in binary.
 fn fixed(value: f64, precision: usize) -> String {
     let scale = i8::try_from(precision).ok().filter(|scale| *scale <= 20);
-    match scale.and_then(|scale| crate::cast::shortest_decimal(value, scale).map(|unscaled| (unscaled, scale))) {
+    match scale.and_then(|scale| {
+        crate::cast::shortest_decimal(value, scale).map(|unscaled| (unscaled, scale))
+    }) {
         Some((unscaled, scale)) if value.is_finite() => {
             let mut out = String::new();
             crate::decimal::write(unscaled, scale, &mut out);
@@ -175,15 +220,21 @@ fn fixed(value: f64, precision: usize) -> String {
 /// Two digits of exponent at least.
 fn scientific(value: f64, precision: usize) -> String {
     let text = format!("{value:.precision$e}");
-    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
+    let Some((mantissa, exponent)) = text.split_once('e') else {
+        return text;
+    };
     let sign = if exponent.starts_with('-') { '-' } else { '+' };
     format!("{mantissa}e{sign}{:0>2}", exponent.trim_start_matches('-'))
 }
 
 /// Signs, groups of three and leading zeros.
-fn number(spec: &Spec, text: String) -> String {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text.as_str()), |digits| (true, digits));
-    let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(whole, fraction)| (whole, Some(fraction)));
+fn number(spec: &Spec, text: &str) -> String {
+    let (negative, digits) = text
+        .strip_prefix('-')
+        .map_or((false, text), |digits| (true, digits));
+    let (whole, fraction) = digits
+        .split_once('.')
+        .map_or((digits, None), |(whole, fraction)| (whole, Some(fraction)));
     let mut out = String::new();
     for (idx, c) in whole.chars().enumerate() {
         if spec.grouped && idx > 0 && (whole.len() - idx) % 3 == 0 {
@@ -201,6 +252,12 @@ fn number(spec: &Spec, text: String) -> String {
         (false, false, true) => " ",
         (false, false, false) => "",
     };
-    let missing = if spec.zero { spec.width.min(1 << 16).saturating_sub(out.len() + sign.len()) } else { 0 };
+    let missing = if spec.zero {
+        spec.width
+            .min(1 << 16)
+            .saturating_sub(out.len() + sign.len())
+    } else {
+        0
+    };
     format!("{sign}{}{out}", "0".repeat(missing))
 }

@@ -23,17 +23,50 @@ pub(crate) fn functions() -> Vec<Function> {
     const TWO: &[Kind] = &[Kind::Text, Kind::Text];
     const THREE: &[Kind] = &[Kind::Text, Kind::Text, Kind::Text];
     vec![
-        Function::new("regexp", takes(TWO), |_| Ok(DataType::Boolean), regexp).aliases(&["regexp_like", "rlike"]),
-        Function::new("regexp_replace", takes(THREE), |_| Ok(DataType::Utf8View), replace),
-        Function::new("regexp_extract", takes_optional(TWO, &[Kind::Long]), |_| Ok(DataType::Utf8View), extract),
-        Function::new("regexp_substr", takes(TWO), |_| Ok(DataType::Utf8View), extract),
-        Function::new("regexp_extract_all", takes_optional(TWO, &[Kind::Long]), |_| Ok(list_of(DataType::Utf8View)), all),
-        Function::new("regexp_count", takes(TWO), |_| Ok(DataType::Int32), |call| {
-            int(call, |pattern, text| long(pattern.find_iter(text).count()))
-        }),
-        Function::new("regexp_instr", takes(TWO), |_| Ok(DataType::Int32), |call| {
-            int(call, |pattern, text| pattern.find(text).map_or(0, |found| long(count(&text[..found.start()])) + 1))
-        }),
+        Function::new("regexp", takes(TWO), |_| Ok(DataType::Boolean), regexp)
+            .aliases(&["regexp_like", "rlike"]),
+        Function::new(
+            "regexp_replace",
+            takes(THREE),
+            |_| Ok(DataType::Utf8View),
+            replace,
+        ),
+        Function::new(
+            "regexp_extract",
+            takes_optional(TWO, &[Kind::Long]),
+            |_| Ok(DataType::Utf8View),
+            extract,
+        ),
+        Function::new(
+            "regexp_substr",
+            takes(TWO),
+            |_| Ok(DataType::Utf8View),
+            extract,
+        ),
+        Function::new(
+            "regexp_extract_all",
+            takes_optional(TWO, &[Kind::Long]),
+            |_| Ok(list_of(DataType::Utf8View)),
+            all,
+        ),
+        Function::new(
+            "regexp_count",
+            takes(TWO),
+            |_| Ok(DataType::Int32),
+            |call| int(call, |pattern, text| long(pattern.find_iter(text).count())),
+        ),
+        Function::new(
+            "regexp_instr",
+            takes(TWO),
+            |_| Ok(DataType::Int32),
+            |call| {
+                int(call, |pattern, text| {
+                    pattern
+                        .find(text)
+                        .map_or(0, |found| long(count(&text[..found.start()])) + 1)
+                })
+            },
+        ),
     ]
 }
 
@@ -46,7 +79,10 @@ pub(crate) struct Patterns {
 impl Patterns {
     /// For one evaluation of a function.
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, last: Last::new(&PATTERNS) }
+        Self {
+            name,
+            last: Last::new(&PATTERNS),
+        }
     }
 
     /// The compiled pattern.
@@ -55,8 +91,18 @@ impl Patterns {
         self.last.get(pattern, |pattern| {
             Regex::new(&translate(pattern)).map_err(|error| {
                 let reason = error.to_string();
-                let reason = reason.lines().last().unwrap_or("").trim().trim_start_matches("error: ").to_string();
-                Error::argument(name, format!("cannot use the regular expression '{pattern}': {reason}")).into()
+                let reason = reason
+                    .lines()
+                    .last()
+                    .unwrap_or("")
+                    .trim()
+                    .trim_start_matches("error: ")
+                    .to_string();
+                Error::argument(
+                    name,
+                    format!("cannot use the regular expression '{pattern}': {reason}"),
+                )
+                .into()
             })
         })
     }
@@ -77,9 +123,21 @@ fn translate(pattern: &str) -> String {
                     rest = after.chars();
                 }
                 Some('d') => out.push_str(if depth > 0 { "0-9" } else { "[0-9]" }),
-                Some('w') => out.push_str(if depth > 0 { "a-zA-Z0-9_" } else { "[a-zA-Z0-9_]" }),
-                Some('s') => out.push_str(if depth > 0 { r" \t\n\x0B\f\r" } else { r"[ \t\n\x0B\f\r]" }),
-                Some('h') => out.push_str(if depth > 0 { r" \t\u00A0" } else { r"[ \t\u00A0]" }),
+                Some('w') => out.push_str(if depth > 0 {
+                    "a-zA-Z0-9_"
+                } else {
+                    "[a-zA-Z0-9_]"
+                }),
+                Some('s') => out.push_str(if depth > 0 {
+                    r" \t\n\x0B\f\r"
+                } else {
+                    r"[ \t\n\x0B\f\r]"
+                }),
+                Some('h') => out.push_str(if depth > 0 {
+                    r" \t\u00A0"
+                } else {
+                    r"[ \t\u00A0]"
+                }),
                 Some('D') => out.push_str("[^0-9]"),
                 Some('W') => out.push_str("[^a-zA-Z0-9_]"),
                 Some('S') => out.push_str(r"[^ \t\n\x0B\f\r]"),
@@ -126,8 +184,12 @@ fn regexp(call: &Call<'_>) -> Result<ArrayRef> {
     let mut compiled = Patterns::new(call.name);
     let found: Result<BooleanArray> = (0..call.rows)
         .map(|row| {
-            let Some((text, pattern)) = pair(&texts, &patterns, row) else { return Ok(None) };
-            Ok(Some(!pattern.is_empty() && compiled.get(pattern)?.is_match(text)))
+            let Some((text, pattern)) = pair(&texts, &patterns, row) else {
+                return Ok(None);
+            };
+            Ok(Some(
+                !pattern.is_empty() && compiled.get(pattern)?.is_match(text),
+            ))
         })
         .collect();
     Ok(Arc::new(found?))
@@ -138,8 +200,12 @@ fn replace(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, patterns, replacements) = (call.text(0)?, call.text(1)?, call.text(2)?);
     let mut compiled = Patterns::new(call.name);
     call.texts(|row, out| {
-        let Some((text, pattern)) = pair(&texts, &patterns, row) else { return Ok(false) };
-        let Some(replacement) = replacements.get(row) else { return Ok(false) };
+        let Some((text, pattern)) = pair(&texts, &patterns, row) else {
+            return Ok(false);
+        };
+        let Some(replacement) = replacements.get(row) else {
+            return Ok(false);
+        };
         let mut end = 0;
         for found in compiled.get(pattern)?.find_iter(text) {
             out.push_str(&text[end..found.start()]);
@@ -154,15 +220,25 @@ fn replace(call: &Call<'_>) -> Result<ArrayRef> {
 /// A group of the first match, by default all of it; NULL where nothing matches or there is no such group.
 fn extract(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, patterns) = (call.text(0)?, call.text(1)?);
-    let groups = if call.len() > 2 { Some(call.long(2)?) } else { None };
+    let groups = if call.len() > 2 {
+        Some(call.long(2)?)
+    } else {
+        None
+    };
     let mut compiled = Patterns::new(call.name);
     call.texts(|row, out| {
-        let Some((text, pattern)) = pair(&texts, &patterns, row) else { return Ok(false) };
-        let Some(group) = groups.as_ref().map_or(Some(0), |groups| groups.get(row)) else { return Ok(false) };
+        let Some((text, pattern)) = pair(&texts, &patterns, row) else {
+            return Ok(false);
+        };
+        let Some(group) = groups.as_ref().map_or(Some(0), |groups| groups.get(row)) else {
+            return Ok(false);
+        };
         let pattern = compiled.get(pattern)?;
         let found = match usize::try_from(group) {
             Ok(0) => pattern.find(text),
-            Ok(group) => pattern.captures(text).and_then(|captures| captures.get(group)),
+            Ok(group) => pattern
+                .captures(text)
+                .and_then(|captures| captures.get(group)),
             Err(_) => None,
         };
         out.push_str(found.map_or("", |found| found.as_str()));
@@ -173,12 +249,19 @@ fn extract(call: &Call<'_>) -> Result<ArrayRef> {
 /// A group of every match, by default the first group.
 fn all(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, patterns) = (call.text(0)?, call.text(1)?);
-    let groups = if call.len() > 2 { Some(call.long(2)?) } else { None };
+    let groups = if call.len() > 2 {
+        Some(call.long(2)?)
+    } else {
+        None
+    };
     let mut compiled = Patterns::new(call.name);
     let mut builder = ListBuilder::new(StringViewBuilder::new())
         .with_field(Arc::new(Field::new_list_field(DataType::Utf8View, true)));
     for row in 0..call.rows {
-        let group = groups.as_ref().map_or(Some(1), |groups| groups.get(row)).map(usize::try_from);
+        let group = groups
+            .as_ref()
+            .map_or(Some(1), |groups| groups.get(row))
+            .map(usize::try_from);
         let (Some((text, pattern)), Some(Ok(group))) = (pair(&texts, &patterns, row), group) else {
             builder.append(false);
             continue;
@@ -189,7 +272,9 @@ fn all(call: &Call<'_>) -> Result<ArrayRef> {
             continue;
         }
         for captures in pattern.captures_iter(text) {
-            builder.values().append_option(captures.get(group).map(|found| found.as_str()));
+            builder
+                .values()
+                .append_option(captures.get(group).map(|found| found.as_str()));
         }
         builder.append(true);
     }
@@ -201,7 +286,9 @@ fn int(call: &Call<'_>, of: impl Fn(&Regex, &str) -> i64) -> Result<ArrayRef> {
     let mut compiled = Patterns::new(call.name);
     let found: Result<Int32Array> = (0..call.rows)
         .map(|row| {
-            let Some((text, pattern)) = pair(&texts, &patterns, row) else { return Ok(None) };
+            let Some((text, pattern)) = pair(&texts, &patterns, row) else {
+                return Ok(None);
+            };
             Ok(i32::try_from(of(compiled.get(pattern)?, text)).ok())
         })
         .collect();

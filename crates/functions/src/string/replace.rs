@@ -9,15 +9,26 @@ use crate::function::{Call, Function, Kind, takes};
 pub(crate) fn functions() -> Vec<Function> {
     const ARGUMENTS: &[Kind] = &[Kind::Text, Kind::Text, Kind::Text];
     vec![
-        Function::new("replace", takes(ARGUMENTS), |_| Ok(DataType::Utf8View), |call| each(call, replace)),
-        Function::new("translate", takes(ARGUMENTS), |_| Ok(DataType::Utf8View), |call| each(call, translate)),
+        Function::new(
+            "replace",
+            takes(ARGUMENTS),
+            |_| Ok(DataType::Utf8View),
+            |call| each(call, replace),
+        ),
+        Function::new(
+            "translate",
+            takes(ARGUMENTS),
+            |_| Ok(DataType::Utf8View),
+            |call| each(call, translate),
+        ),
     ]
 }
 
 fn each(call: &Call<'_>, convert: fn(&str, &str, &str, &mut String)) -> Result<ArrayRef> {
     let (texts, from, to) = (call.text(0)?, call.text(1)?, call.text(2)?);
     call.texts(|row, out| {
-        let (Some(text), Some(from), Some(to)) = (texts.get(row), from.get(row), to.get(row)) else {
+        let (Some(text), Some(from), Some(to)) = (texts.get(row), from.get(row), to.get(row))
+        else {
             return Ok(false);
         };
         convert(text, from, to, out);

@@ -17,8 +17,18 @@ pub(crate) fn functions() -> Vec<Function> {
             |_| Ok(DataType::Utf8View),
             split_index,
         ),
-        Function::new("split", takes(&[Kind::Text, Kind::Text]), |_| Ok(list_of(DataType::Utf8View)), split),
-        Function::new("elt", takes_more(&[Kind::Long, Kind::TextOrBytes], Kind::TextOrBytes), elt_type, elt),
+        Function::new(
+            "split",
+            takes(&[Kind::Text, Kind::Text]),
+            |_| Ok(list_of(DataType::Utf8View)),
+            split,
+        ),
+        Function::new(
+            "elt",
+            takes_more(&[Kind::Long, Kind::TextOrBytes], Kind::TextOrBytes),
+            elt_type,
+            elt,
+        ),
     ]
 }
 
@@ -28,9 +38,15 @@ fn split_index(call: &Call<'_>) -> Result<ArrayRef> {
     if call.arg(1)?.array.data_type().is_integer() {
         let codes = call.long(1)?;
         return call.slices(|row| {
-            let code = u8::try_from(codes.get(row)?).ok().filter(|code| *code > 0)?;
+            let code = u8::try_from(codes.get(row)?)
+                .ok()
+                .filter(|code| *code > 0)?;
             let mut buffer = [0; 4];
-            part(texts.get(row)?, char::from(code).encode_utf8(&mut buffer), indexes.get(row)?)
+            part(
+                texts.get(row)?,
+                char::from(code).encode_utf8(&mut buffer),
+                indexes.get(row)?,
+            )
         });
     }
     let separators = call.text(1)?;
@@ -92,9 +108,15 @@ fn elt_type(given: &crate::function::Given<'_>) -> Result<DataType> {
 /// The argument at an index from 1, NULL outside.
 fn elt(call: &Call<'_>) -> Result<ArrayRef> {
     let indexes = call.long(0)?;
-    let values = (1..call.len()).map(|idx| call.bytes(idx)).collect::<Result<Vec<_>>>()?;
+    let values = (1..call.len())
+        .map(|idx| call.bytes(idx))
+        .collect::<Result<Vec<_>>>()?;
     let chosen: arrow::array::BinaryViewArray = (0..call.rows)
-        .map(|row| values.get(usize::try_from(indexes.get(row)?.checked_sub(1)?).ok()?)?.get(row))
+        .map(|row| {
+            values
+                .get(usize::try_from(indexes.get(row)?.checked_sub(1)?).ok()?)?
+                .get(row)
+        })
         .collect();
     let chosen: ArrayRef = Arc::new(chosen);
     Ok(arrow::compute::cast(&chosen, call.returns)?)

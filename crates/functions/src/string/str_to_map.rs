@@ -13,18 +13,40 @@ use crate::types::map_of;
 
 pub(crate) fn functions() -> Vec<Function> {
     let arguments = takes_optional(&[Kind::Text], &[Kind::Text, Kind::Text]);
-    vec![Function::new("str_to_map", arguments, |_| Ok(map_of(DataType::Utf8View, DataType::Utf8View)), str_to_map)]
+    vec![Function::new(
+        "str_to_map",
+        arguments,
+        |_| Ok(map_of(DataType::Utf8View, DataType::Utf8View)),
+        str_to_map,
+    )]
 }
 
 fn str_to_map(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.text(0)?;
-    let pairs = if call.len() > 1 { Some(call.text(1)?) } else { None };
-    let equals = if call.len() > 2 { Some(call.text(2)?) } else { None };
-    let (mut pair_patterns, mut equal_patterns) = (Patterns::new(call.name), Patterns::new(call.name));
-    let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
-    let mut builder = MapBuilder::new(Some(names), StringViewBuilder::new(), StringViewBuilder::new())
-        .with_keys_field(Field::new("key", DataType::Utf8View, false))
-        .with_values_field(Field::new("value", DataType::Utf8View, true));
+    let pairs = if call.len() > 1 {
+        Some(call.text(1)?)
+    } else {
+        None
+    };
+    let equals = if call.len() > 2 {
+        Some(call.text(2)?)
+    } else {
+        None
+    };
+    let (mut pair_patterns, mut equal_patterns) =
+        (Patterns::new(call.name), Patterns::new(call.name));
+    let names = MapFieldNames {
+        entry: "entries".into(),
+        key: "key".into(),
+        value: "value".into(),
+    };
+    let mut builder = MapBuilder::new(
+        Some(names),
+        StringViewBuilder::new(),
+        StringViewBuilder::new(),
+    )
+    .with_keys_field(Field::new("key", DataType::Utf8View, false))
+    .with_values_field(Field::new("value", DataType::Utf8View, true));
     for row in 0..call.rows {
         let pair = pairs.as_ref().map_or(Some(","), |pairs| pairs.get(row));
         let equal = equals.as_ref().map_or(Some("="), |equals| equals.get(row));
@@ -43,7 +65,11 @@ fn str_to_map(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// In the order of the keys' first appearance; of a key that comes twice the last value counts.
-fn entries<'a>(text: &'a str, pair: &regex::Regex, equal: &regex::Regex) -> Vec<(&'a str, Option<&'a str>)> {
+fn entries<'a>(
+    text: &'a str,
+    pair: &regex::Regex,
+    equal: &regex::Regex,
+) -> Vec<(&'a str, Option<&'a str>)> {
     let mut places = HashMap::new();
     let mut entries: Vec<(&str, Option<&str>)> = Vec::new();
     if text.is_empty() {

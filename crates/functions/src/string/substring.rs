@@ -8,12 +8,22 @@ use crate::error::Result;
 use crate::function::{Call, Function, Kind, takes, takes_optional};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let text = |name, arguments, eval| Function::new(name, arguments, |_| Ok(DataType::Utf8View), eval);
+    let text =
+        |name, arguments, eval| Function::new(name, arguments, |_| Ok(DataType::Utf8View), eval);
     vec![
-        text("substring", takes_optional(&[Kind::Text, Kind::Long], &[Kind::Long]), substring).aliases(&["substr"]),
+        text(
+            "substring",
+            takes_optional(&[Kind::Text, Kind::Long], &[Kind::Long]),
+            substring,
+        )
+        .aliases(&["substr"]),
         text("left", takes(&[Kind::Text, Kind::Long]), left),
         text("right", takes(&[Kind::Text, Kind::Long]), right),
-        text("overlay", takes_optional(&[Kind::Text, Kind::Text, Kind::Long], &[Kind::Long]), overlay),
+        text(
+            "overlay",
+            takes_optional(&[Kind::Text, Kind::Text, Kind::Long], &[Kind::Long]),
+            overlay,
+        ),
     ]
 }
 
@@ -60,16 +70,24 @@ fn right(call: &Call<'_>) -> Result<ArrayRef> {
 /// A start outside of the text leaves it as it is. A length of 0 or less drops what follows the replacement.
 fn overlay(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, replacements, starts) = (call.text(0)?, call.text(1)?, call.long(2)?);
-    let lengths = if call.len() > 3 { Some(call.long(3)?) } else { None };
+    let lengths = if call.len() > 3 {
+        Some(call.long(3)?)
+    } else {
+        None
+    };
     call.texts(|row, out| {
-        let (Some(text), Some(with), Some(start)) = (texts.get(row), replacements.get(row), starts.get(row)) else {
+        let (Some(text), Some(with), Some(start)) =
+            (texts.get(row), replacements.get(row), starts.get(row))
+        else {
             return Ok(false);
         };
         let length = match &lengths {
             Some(lengths) => lengths.get(row),
             None => Some(long(count(with))),
         };
-        let Some(length) = length else { return Ok(false) };
+        let Some(length) = length else {
+            return Ok(false);
+        };
         let characters_all = long(count(text));
         if start <= 0 || start > characters_all {
             out.push_str(text);

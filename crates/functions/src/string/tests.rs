@@ -15,8 +15,17 @@ fn case_follows_unicode() {
 fn concat_and_null() {
     assert_eq!(eval("concat", &[t("AA"), t("BB"), t("CC")]), "AABBCC");
     assert_eq!(eval("concat", &[t("AA"), null()]), "\\N");
-    assert_eq!(eval("concat", &[t("n="), i(5), t(" "), b(true), d(1e10)]), "n=5 TRUE1.0E10");
-    assert_eq!(eval("concat_ws", &[t("~"), t("AA"), null(), t("BB"), t(""), t("CC")]), "AA~BB~~CC");
+    assert_eq!(
+        eval("concat", &[t("n="), i(5), t(" "), b(true), d(1e10)]),
+        "n=5 TRUE1.0E10"
+    );
+    assert_eq!(
+        eval(
+            "concat_ws",
+            &[t("~"), t("AA"), null(), t("BB"), t(""), t("CC")]
+        ),
+        "AA~BB~~CC"
+    );
     assert_eq!(eval("concat_ws", &[null(), t("AA")]), "\\N");
     assert_eq!(eval("concat_ws", &[t("|"), null(), null()]), "");
 }
@@ -50,9 +59,18 @@ fn substrings_count_characters() {
 
 #[test]
 fn overlay_replaces_a_range() {
-    assert_eq!(eval("overlay", &[t("xx-100"), t("ZZ"), i(2), i(1)]), "xZZ-100");
-    assert_eq!(eval("overlay", &[t("xxxxxtest"), t("xxxx"), i(6)]), "xxxxxxxxx");
-    assert_eq!(eval("overlay", &[t("xxxxxtest"), t("xxxx"), i(6), i(2)]), "xxxxxxxxxst");
+    assert_eq!(
+        eval("overlay", &[t("xx-100"), t("ZZ"), i(2), i(1)]),
+        "xZZ-100"
+    );
+    assert_eq!(
+        eval("overlay", &[t("xxxxxtest"), t("xxxx"), i(6)]),
+        "xxxxxxxxx"
+    );
+    assert_eq!(
+        eval("overlay", &[t("xxxxxtest"), t("xxxx"), i(6), i(2)]),
+        "xxxxxxxxxst"
+    );
     assert_eq!(eval("overlay", &[t("c"), t("ZZ"), i(2), i(1)]), "c");
     assert_eq!(eval("overlay", &[t(""), t("ZZ"), i(2), i(1)]), "");
 }
@@ -95,17 +113,29 @@ fn codes_and_lengths() {
 
 #[test]
 fn replaces_texts_and_characters() {
-    assert_eq!(eval("replace", &[t("hello world"), t("world"), t("flink")]), "hello flink");
+    assert_eq!(
+        eval("replace", &[t("hello world"), t("world"), t("flink")]),
+        "hello flink"
+    );
     assert_eq!(eval("replace", &[t("ababab"), t("abab"), t("z")]), "zab");
     assert_eq!(eval("replace", &[t("abc"), t(""), t("x")]), "xaxbxcx");
-    assert_eq!(eval("translate", &[t("www.apache.org"), t("wapcheorg"), t(" APCHEcom")]), "   .APACHE.com");
+    assert_eq!(
+        eval(
+            "translate",
+            &[t("www.apache.org"), t("wapcheorg"), t(" APCHEcom")]
+        ),
+        "   .APACHE.com"
+    );
     assert_eq!(eval("translate", &[t("abc"), t("aab"), t("xyz")]), "xzc");
     assert_eq!(eval("translate", &[t("abc"), t("ab"), t("x")]), "xc");
 }
 
 #[test]
 fn splits() {
-    assert_eq!(eval("split_index", &[t("https://a/b/c"), t("/"), i(3)]), "b");
+    assert_eq!(
+        eval("split_index", &[t("https://a/b/c"), t("/"), i(3)]),
+        "b"
+    );
     assert_eq!(eval("split_index", &[t("AQIDBA=="), t("I"), i(0)]), "AQ");
     assert_eq!(eval("split_index", &[t("a--b--"), t("--"), i(2)]), "");
     assert_eq!(eval("split_index", &[t("a,b"), i(44), i(1)]), "b");
@@ -135,12 +165,18 @@ fn prefixes_and_kinds() {
 #[test]
 fn digests_are_lower_case() {
     assert_eq!(eval("md5", &[t("")]), "d41d8cd98f00b204e9800998ecf8427e");
-    assert_eq!(eval("sha1", &[t("abc")]), "a9993e364706816aba3e25717850c26c9cd0d89d");
+    assert_eq!(
+        eval("sha1", &[t("abc")]),
+        "a9993e364706816aba3e25717850c26c9cd0d89d"
+    );
     assert_eq!(
         eval("sha2", &[t("abc"), i(256)]),
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     );
-    assert_eq!(eval("sha256", &[t("abc")]), eval("sha2", &[t("abc"), i(256)]));
+    assert_eq!(
+        eval("sha256", &[t("abc")]),
+        eval("sha2", &[t("abc"), i(256)])
+    );
     assert!(error("sha2", &[t("abc"), i(100)]).contains("224, 256"));
 }
 
@@ -154,7 +190,16 @@ fn codecs() {
     assert_eq!(eval("hex", &[t("hello,world")]), "68656C6C6F2C776F726C64");
     assert_eq!(eval("unhex", &[t("466C696E6B")]), "Flink");
     assert_eq!(eval("unhex", &[t("xy")]), "\\N");
-    assert_eq!(eval("hex", &[crate::testing::of("F", &arrow::datatypes::DataType::BinaryView)]), "46");
+    assert_eq!(
+        eval(
+            "hex",
+            &[crate::testing::of(
+                "F",
+                &arrow::datatypes::DataType::BinaryView
+            )]
+        ),
+        "46"
+    );
     assert_eq!(eval("bin", &[i(12)]), "1100");
     assert_eq!(eval("bin", &[l(-1)]), "1".repeat(64));
     assert_eq!(eval("decode", &[t("é"), t("ISO-8859-1")]), "Ã©");
@@ -164,22 +209,61 @@ fn codecs() {
 
 #[test]
 fn regular_expressions_are_those_of_java() {
-    assert_eq!(eval("regexp_extract", &[t("foothebar"), t("foo(.*?)(bar)"), i(2)]), "bar");
-    assert_eq!(eval("regexp_extract", &[t("foothebar"), t("foo(.*?)(bar)")]), "foothebar");
-    assert_eq!(eval("regexp_extract", &[t("foothebar"), t("foo(.*?)(bar)"), i(3)]), "\\N");
+    assert_eq!(
+        eval(
+            "regexp_extract",
+            &[t("foothebar"), t("foo(.*?)(bar)"), i(2)]
+        ),
+        "bar"
+    );
+    assert_eq!(
+        eval("regexp_extract", &[t("foothebar"), t("foo(.*?)(bar)")]),
+        "foothebar"
+    );
+    assert_eq!(
+        eval(
+            "regexp_extract",
+            &[t("foothebar"), t("foo(.*?)(bar)"), i(3)]
+        ),
+        "\\N"
+    );
     assert_eq!(eval("regexp_extract", &[t("x"), t("y")]), "\\N");
-    assert_eq!(eval("regexp_extract", &[t("&channel_id=5&"), t("(&|^)channel_id=([^&]*)"), i(2)]), "5");
-    assert_eq!(eval("regexp_replace", &[t("foobar"), t("oo|ar"), t("")]), "fb");
-    assert_eq!(eval("regexp_replace", &[t("a1b22"), t("\\d+"), t("$0")]), "a$0b$0");
+    assert_eq!(
+        eval(
+            "regexp_extract",
+            &[t("&channel_id=5&"), t("(&|^)channel_id=([^&]*)"), i(2)]
+        ),
+        "5"
+    );
+    assert_eq!(
+        eval("regexp_replace", &[t("foobar"), t("oo|ar"), t("")]),
+        "fb"
+    );
+    assert_eq!(
+        eval("regexp_replace", &[t("a1b22"), t("\\d+"), t("$0")]),
+        "a$0b$0"
+    );
     assert_eq!(eval("regexp", &[t("abc"), t("")]), "FALSE");
     assert_eq!(eval("regexp", &[t("٣"), t("\\d")]), "FALSE");
     assert_eq!(eval("regexp", &[t("a-b_9"), t("^[\\w-]+$")]), "TRUE");
     assert_eq!(eval("regexp", &[t("a.b"), t("\\Qa.b\\E")]), "TRUE");
-    assert_eq!(eval("regexp_count", &[t("hello world! Hello everyone!"), t("Hello")]), "1");
+    assert_eq!(
+        eval(
+            "regexp_count",
+            &[t("hello world! Hello everyone!"), t("Hello")]
+        ),
+        "1"
+    );
     assert_eq!(eval("regexp_instr", &[t("hällo"), t("l+")]), "3");
     assert_eq!(eval("regexp_substr", &[t("ab12cd"), t("\\d+")]), "12");
-    assert_eq!(eval("regexp_extract_all", &[t("a1b2"), t("([a-z])(\\d)"), i(2)]), "[1, 2]");
-    assert_eq!(eval("regexp_extract_all", &[t("a1"), t("([a-z])"), i(2)]), "\\N");
+    assert_eq!(
+        eval("regexp_extract_all", &[t("a1b2"), t("([a-z])(\\d)"), i(2)]),
+        "[1, 2]"
+    );
+    assert_eq!(
+        eval("regexp_extract_all", &[t("a1"), t("([a-z])"), i(2)]),
+        "\\N"
+    );
     assert!(error("regexp", &[t("a"), t("a(?=b)")]).contains("a(?=b)"));
     assert!(error("regexp", &[t("a"), t("(")]).contains("regular expression"));
 }
@@ -200,7 +284,11 @@ fn like_has_no_escape_of_its_own() {
         ("", "%", "TRUE"),
         ("%", "%%", "TRUE"),
     ] {
-        assert_eq!(eval("like", &[t(text), t(pattern)]), expected, "{text} LIKE {pattern}");
+        assert_eq!(
+            eval("like", &[t(text), t(pattern)]),
+            expected,
+            "{text} LIKE {pattern}"
+        );
     }
     assert_eq!(eval("like", &[t("10%"), t("10#%"), t("#")]), "TRUE");
     assert_eq!(eval("like", &[t("100"), t("10#%"), t("#")]), "FALSE");
@@ -213,9 +301,18 @@ fn like_has_no_escape_of_its_own() {
 
 #[test]
 fn maps_from_text() {
-    assert_eq!(eval("str_to_map", &[t("k1=v1,k2=v2,k1=v3,x")]), "{k1=v3, k2=v2, x=NULL}");
-    assert_eq!(eval("str_to_map", &[t("k1:v1;k2:v2;"), t(";"), t(":")]), "{k1=v1, k2=v2}");
-    assert_eq!(eval("str_to_map", &[t("k1$$v1|k2"), t("\\|"), t("\\$\\$")]), "{k1=v1, k2=NULL}");
+    assert_eq!(
+        eval("str_to_map", &[t("k1=v1,k2=v2,k1=v3,x")]),
+        "{k1=v3, k2=v2, x=NULL}"
+    );
+    assert_eq!(
+        eval("str_to_map", &[t("k1:v1;k2:v2;"), t(";"), t(":")]),
+        "{k1=v1, k2=v2}"
+    );
+    assert_eq!(
+        eval("str_to_map", &[t("k1$$v1|k2"), t("\\|"), t("\\$\\$")]),
+        "{k1=v1, k2=NULL}"
+    );
     assert_eq!(eval("str_to_map", &[t("")]), "{}");
     assert_eq!(eval("str_to_map", &[null()]), "\\N");
 }
@@ -247,9 +344,24 @@ fn urls() {
 
 #[test]
 fn printf_formats() {
-    assert_eq!(eval("printf", &[t("%s has %d (%5.2f%%)"), t("a"), i(3), d(12.345)]), "a has 3 (12.35%)");
-    assert_eq!(eval("printf", &[t("%05d|%-4s|%,d|%x"), i(42), t("x"), i(1_234_567), i(255)]), "00042|x   |1,234,567|ff");
-    assert_eq!(eval("printf", &[t("%2$s %1$s %S"), t("a"), t("b")]), "b a A");
+    assert_eq!(
+        eval(
+            "printf",
+            &[t("%s has %d (%5.2f%%)"), t("a"), i(3), d(12.345)]
+        ),
+        "a has 3 (12.35%)"
+    );
+    assert_eq!(
+        eval(
+            "printf",
+            &[t("%05d|%-4s|%,d|%x"), i(42), t("x"), i(1_234_567), i(255)]
+        ),
+        "00042|x   |1,234,567|ff"
+    );
+    assert_eq!(
+        eval("printf", &[t("%2$s %1$s %S"), t("a"), t("b")]),
+        "b a A"
+    );
     assert_eq!(eval("printf", &[t("%s %b"), null(), b(true)]), "null true");
     assert_eq!(eval("printf", &[t("%e"), d(12345.678)]), "1.234568e+04");
     assert_eq!(eval("printf", &[t("%d"), t("x")]), "\\N");

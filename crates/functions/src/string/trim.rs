@@ -8,7 +8,12 @@ use crate::function::{Call, Function, Kind, takes_optional};
 
 pub(crate) fn functions() -> Vec<Function> {
     let trim = |name, eval| {
-        Function::new(name, takes_optional(&[Kind::Text], &[Kind::Text]), |_| Ok(DataType::Utf8View), eval)
+        Function::new(
+            name,
+            takes_optional(&[Kind::Text], &[Kind::Text]),
+            |_| Ok(DataType::Utf8View),
+            eval,
+        )
     };
     vec![
         trim("btrim", |call| each(call, true, true)).aliases(&["trim"]),
@@ -30,6 +35,14 @@ fn each(call: &Call<'_>, left: bool, right: bool) -> Result<ArrayRef> {
 }
 
 fn strip(text: &str, away: impl Fn(char) -> bool, left: bool, right: bool) -> &str {
-    let text = if left { text.trim_start_matches(&away) } else { text };
-    if right { text.trim_end_matches(&away) } else { text }
+    let text = if left {
+        text.trim_start_matches(&away)
+    } else {
+        text
+    };
+    if right {
+        text.trim_end_matches(&away)
+    } else {
+        text
+    }
 }

@@ -7,9 +7,14 @@ use crate::error::Result;
 use crate::function::{Call, Function, Kind, takes, takes_optional};
 
 pub(crate) fn functions() -> Vec<Function> {
-    let text = |name, arguments, eval| Function::new(name, arguments, |_| Ok(DataType::Utf8View), eval);
+    let text =
+        |name, arguments, eval| Function::new(name, arguments, |_| Ok(DataType::Utf8View), eval);
     vec![
-        text("parse_url", takes_optional(&[Kind::Text, Kind::Text], &[Kind::Text]), parse_url),
+        text(
+            "parse_url",
+            takes_optional(&[Kind::Text, Kind::Text], &[Kind::Text]),
+            parse_url,
+        ),
         text("url_encode", takes(&[Kind::Text]), encode),
         text("url_decode", takes(&[Kind::Text]), decode),
     ]
@@ -28,7 +33,9 @@ impl<'a> Url<'a> {
         let text = text.trim_matches(|c: char| c <= ' ');
         let (protocol, rest) = text.split_once(':')?;
         let named = protocol.starts_with(|c: char| c.is_ascii_alphabetic())
-            && protocol.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-'));
+            && protocol
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-'));
         if !named {
             return None;
         }
@@ -43,7 +50,12 @@ impl<'a> Url<'a> {
             }
             None => (None, rest),
         };
-        Some(Self { protocol, authority, file, reference })
+        Some(Self {
+            protocol,
+            authority,
+            file,
+            reference,
+        })
     }
 
     fn part(&self, name: &str) -> Option<&'a str> {
@@ -63,7 +75,9 @@ impl<'a> Url<'a> {
 }
 
 fn host(authority: &str) -> &str {
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     match host.find(']') {
         Some(end) if host.starts_with('[') => &host[..=end],
         _ => host.split(':').next().unwrap_or(""),
@@ -83,7 +97,9 @@ fn parse_url(call: &Call<'_>) -> Result<ArrayRef> {
             return None;
         }
         let query = Url::parse(url)?.part(part)?;
-        query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
     })
 }
 
@@ -92,10 +108,14 @@ fn encode(call: &Call<'_>) -> Result<ArrayRef> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let texts = call.text(0)?;
     call.texts(|row, out| {
-        let Some(text) = texts.get(row) else { return Ok(false) };
+        let Some(text) = texts.get(row) else {
+            return Ok(false);
+        };
         for byte in text.bytes() {
             match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'*' | b'_' => out.push(char::from(byte)),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'*' | b'_' => {
+                    out.push(char::from(byte))
+                }
                 b' ' => out.push('+'),
                 other => {
                     out.push('%');
@@ -111,7 +131,9 @@ fn encode(call: &Call<'_>) -> Result<ArrayRef> {
 fn decode(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.text(0)?;
     call.texts(|row, out| {
-        let Some(decoded) = texts.get(row).and_then(decoded) else { return Ok(false) };
+        let Some(decoded) = texts.get(row).and_then(decoded) else {
+            return Ok(false);
+        };
         out.push_str(&String::from_utf8_lossy(&decoded));
         Ok(true)
     })
@@ -124,7 +146,11 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
         match byte {
             b'+' => out.push(b' '),
             b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16).and_then(|d| u8::try_from(d).ok());
+                let mut digit = || {
+                    char::from(bytes.next()?)
+                        .to_digit(16)
+                        .and_then(|d| u8::try_from(d).ok())
+                };
                 out.push(digit()? << 4 | digit()?);
             }
             other => out.push(other),

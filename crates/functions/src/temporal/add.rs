@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, Date32Array, Int64Array, IntervalDayTimeArray, IntervalMonthDayNanoArray, IntervalYearMonthArray,
-    Time32MillisecondArray, Time64NanosecondArray,
+    ArrayRef, IntervalDayTimeArray, IntervalMonthDayNanoArray, IntervalYearMonthArray,
 };
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalDayTime, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 
 use super::unit::Unit;
@@ -14,13 +12,19 @@ use super::{Locals, TIMESTAMP};
 use crate::civil::{DAY_MS, Day, Moment};
 use crate::error::Result;
 use crate::function::{Arguments, Call, Function, Given, arity, wrong_type};
+use crate::moments::column;
 use crate::types::is_text;
 use crate::zone::Zone;
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![
         Function::new("timestampadd", Arguments::Own(types), returns, add),
-        Function::new("interval_multiply", Arguments::Own(interval_types), |g| Ok(g.data_type(0).clone()), multiply),
+        Function::new(
+            "interval_multiply",
+            Arguments::Own(interval_types),
+            |g| Ok(g.data_type(0).clone()),
+            multiply,
+        ),
     ]
 }
 
@@ -28,15 +32,23 @@ fn types(given: &[DataType]) -> Result<Vec<DataType>> {
     arity("timestampadd", given, 3, 3)?;
     let value = match &given[2] {
         text if is_text(text) || text.is_null() => TIMESTAMP,
-        value @ (DataType::Date32 | DataType::Time32(_) | DataType::Time64(_) | DataType::Timestamp(..)) => value.clone(),
-        other => return Err(wrong_type("timestampadd", 2, other, "a date, time or timestamp").into()),
+        value @ (DataType::Date32
+        | DataType::Time32(_)
+        | DataType::Time64(_)
+        | DataType::Timestamp(..)) => value.clone(),
+        other => {
+            return Err(wrong_type("timestampadd", 2, other, "a date, time or timestamp").into());
+        }
     };
     Ok(vec![DataType::Utf8View, DataType::Int64, value])
 }
 
 /// A DATE stays one with units of days and more; a timestamp becomes as fine as the unit.
 fn returns(given: &Given<'_>) -> Result<DataType> {
-    let unit = given.literal_text(0).map(|name| Unit::named(given.name, name)).transpose()?;
+    let unit = given
+        .literal_text(0)
+        .map(|name| Unit::named(given.name, name))
+        .transpose()?;
     let finest = match unit {
         Some(Unit::Microsecond) => TimeUnit::Microsecond,
         Some(Unit::Nanosecond) => TimeUnit::Nanosecond,
@@ -45,7 +57,9 @@ fn returns(given: &Given<'_>) -> Result<DataType> {
     Ok(match given.data_type(2) {
         DataType::Date32 if unit.is_none_or(|unit| !unit.within_day()) => DataType::Date32,
         DataType::Date32 => DataType::Timestamp(finest, None),
-        DataType::Timestamp(unit, zone) => DataType::Timestamp(if finest > *unit { finest } else { *unit }, zone.clone()),
+        DataType::Timestamp(unit, zone) => {
+            DataType::Timestamp(if finest > *unit { finest } else { *unit }, zone.clone())
+        }
         other => other.clone(),
     })
 }
@@ -56,14 +70,24 @@ fn add(call: &Call<'_>) -> Result<ArrayRef> {
     let mut values = Locals::new(call, 2)?;
     let zone = if values.zoned() { call.zone } else { Zone::UTC };
     let raw = call.arg(2)?;
-    let instants = if values.zoned() { Some(crate::civil::Moments::new(call.name, &raw.array)?) } else { None };
-    let mut moved = |row: usize| {
+    let instants = if values.zoned() {
+        Some(crate::moments::Moments::new(call.name, &raw.array)?)
+    } else {
+        None
+    };
+    let moved = |row: usize| {
         let count = counts.get(row)?;
         let Some(nanos) = unit.nanos() else {
             let moment = values.get(row)?;
             let months = count.checked_mul(unit.months()?)?;
-            let ms = Day::from_days(moment.days()).plus_months(months).to_days().checked_mul(DAY_MS)?;
-            return Some(Moment { ms: zone.to_utc(ms.checked_add(moment.ms_of_day())?), nanos: moment.nanos });
+            let ms = Day::from_days(moment.days())
+                .plus_months(months)
+                .to_days()
+                .checked_mul(DAY_MS)?;
+            return Some(Moment {
+                ms: zone.to_utc(ms.checked_add(moment.ms_of_day())?),
+                nanos: moment.nanos,
+            });
         };
         let moment = match &instants {
             Some(instants) => instants.get(raw.at(row))?,
@@ -71,28 +95,12 @@ fn add(call: &Call<'_>) -> Result<ArrayRef> {
         };
         let total = i128::from(count) * i128::from(nanos) + i128::from(moment.nanos);
         let ms = i64::try_from(total.div_euclid(1_000_000)).ok()?;
-        Some(Moment { ms: moment.ms.checked_add(ms)?, nanos: u32::try_from(total.rem_euclid(1_000_000)).ok()? })
+        Some(Moment {
+            ms: moment.ms.checked_add(ms)?,
+            nanos: u32::try_from(total.rem_euclid(1_000_000)).ok()?,
+        })
     };
-    let rows = 0..call.rows;
-    Ok(match call.returns {
-        DataType::Date32 => {
-            let days: Date32Array = rows.map(|row| i32::try_from(moved(row)?.days()).ok()).collect();
-            Arc::new(days)
-        }
-        DataType::Time32(_) => {
-            let ms: Time32MillisecondArray = rows.map(|row| i32::try_from(moved(row)?.ms_of_day()).ok()).collect();
-            Arc::new(ms)
-        }
-        DataType::Time64(_) => {
-            let nanos: Time64NanosecondArray = rows.map(|row| Some(moved(row)?.nanos_of_day())).collect();
-            Arc::new(nanos)
-        }
-        DataType::Timestamp(unit, _) => {
-            let counts: Int64Array = rows.map(|row| moved(row)?.to_units(*unit)).collect();
-            cast(&(Arc::new(counts) as ArrayRef), call.returns)?
-        }
-        other => return Err(wrong_type(call.name, 2, other, "a date, time or timestamp").into()),
-    })
+    column(call.name, call.returns, call.rows, moved)
 }
 
 fn interval_types(given: &[DataType]) -> Result<Vec<DataType>> {
@@ -111,8 +119,9 @@ fn multiply(call: &Call<'_>) -> Result<ArrayRef> {
     Ok(match call.returns {
         DataType::Interval(IntervalUnit::YearMonth) => {
             let intervals = intervals.typed::<IntervalYearMonthArray>(call.name)?;
-            let products: IntervalYearMonthArray =
-                rows.map(|row| small(intervals.get(row)?, counts.get(row)?)).collect();
+            let products: IntervalYearMonthArray = rows
+                .map(|row| small(intervals.get(row)?, counts.get(row)?))
+                .collect();
             Arc::new(products)
         }
         DataType::Interval(IntervalUnit::DayTime) => {
@@ -133,8 +142,13 @@ fn multiply(call: &Call<'_>) -> Result<ArrayRef> {
             let products: IntervalMonthDayNanoArray = rows
                 .map(|row| {
                     let (interval, count) = (intervals.get(row)?, counts.get(row)?);
-                    let (months, days) = (small(interval.months, count)?, small(interval.days, count)?);
-                    Some(IntervalMonthDayNano::new(months, days, interval.nanoseconds.checked_mul(count)?))
+                    let (months, days) =
+                        (small(interval.months, count)?, small(interval.days, count)?);
+                    Some(IntervalMonthDayNano::new(
+                        months,
+                        days,
+                        interval.nanoseconds.checked_mul(count)?,
+                    ))
                 })
                 .collect();
             Arc::new(products)

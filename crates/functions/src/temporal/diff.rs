@@ -13,7 +13,12 @@ use crate::function::{Call, Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
     let arguments = takes(&[Kind::Text, Kind::Any, Kind::Any]);
-    vec![Function::new("timestampdiff", arguments, |_| Ok(DataType::Int32), diff)]
+    vec![Function::new(
+        "timestampdiff",
+        arguments,
+        |_| Ok(DataType::Int32),
+        diff,
+    )]
 }
 
 fn diff(call: &Call<'_>) -> Result<ArrayRef> {
@@ -27,10 +32,17 @@ fn diff(call: &Call<'_>) -> Result<ArrayRef> {
         };
         let count = match unit.nanos() {
             Some(nanos) => i64::try_from(nanos_between(from, to) / i128::from(nanos)).ok(),
-            None => unit.months().map(|months| months_between(from, to) / months),
+            None => unit
+                .months()
+                .map(|months| months_between(from, to) / months),
         };
         let count = count.and_then(|count| i32::try_from(count).ok());
-        let too_far = || Error::argument(call.name, format!("the difference in {unit:?}s does not fit into an INT"));
+        let too_far = || {
+            Error::argument(
+                call.name,
+                format!("the difference in {unit:?}s does not fit into an INT"),
+            )
+        };
         counts.append_value(count.ok_or_else(too_far)?);
     }
     Ok(Arc::new(counts.finish()))
@@ -46,7 +58,8 @@ fn months_between(from: Moment, to: Moment) -> i64 {
         return -months_between(to, from);
     }
     let (first, last) = (Day::from_days(from.days()), Day::from_days(to.days()));
-    let months = i64::from(last.year - first.year) * 12 + i64::from(last.month) - i64::from(first.month);
+    let months =
+        i64::from(last.year - first.year) * 12 + i64::from(last.month) - i64::from(first.month);
     let reached = first.plus_months(months).to_days();
     let short = (reached, from.nanos_of_day()) > (to.days(), to.nanos_of_day());
     months - i64::from(short)

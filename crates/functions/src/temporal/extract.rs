@@ -15,9 +15,12 @@ use crate::function::{Call, Function, Kind, takes};
 pub(crate) fn functions() -> Vec<Function> {
     let part = |name, eval| Function::new(name, takes(&[Kind::Any]), |_| Ok(DataType::Int64), eval);
     vec![
-        Function::new("extract", takes(&[Kind::Text, Kind::Any]), |_| Ok(DataType::Int64), |call| {
-            each(call, 1, Unit::literal(call, 0)?)
-        }),
+        Function::new(
+            "extract",
+            takes(&[Kind::Text, Kind::Any]),
+            |_| Ok(DataType::Int64),
+            |call| each(call, 1, Unit::literal(call, 0)?),
+        ),
         part("year", |call| each(call, 0, Unit::Year)),
         part("quarter", |call| each(call, 0, Unit::Quarter)),
         part("month", |call| each(call, 0, Unit::Month)),
@@ -37,9 +40,13 @@ fn each(call: &Call<'_>, idx: usize, unit: Unit) -> Result<ArrayRef> {
     let raw = call.arg(idx)?;
     let mut builder = Int64Builder::with_capacity(call.rows);
     if instants {
-        let moments = crate::civil::Moments::new(call.name, &raw.array)?;
+        let moments = crate::moments::Moments::new(call.name, &raw.array)?;
         for row in 0..call.rows {
-            builder.append_option(moments.get(raw.at(row)).map(|moment| moment.ms.div_euclid(1000)));
+            builder.append_option(
+                moments
+                    .get(raw.at(row))
+                    .map(|moment| moment.ms.div_euclid(1000)),
+            );
         }
         return Ok(Arc::new(builder.finish()));
     }
@@ -77,7 +84,13 @@ fn within_day(unit: Unit, moment: Moment) -> i64 {
 fn of_days(unit: Unit, days: i64) -> i64 {
     let day = Day::from_days(days);
     let year = i64::from(day.year);
-    let away_from_zero = |size: i64| if year > 0 { (year + size - 1) / size } else { (year - size + 1) / size };
+    let away_from_zero = |size: i64| {
+        if year > 0 {
+            (year + size - 1) / size
+        } else {
+            (year - size + 1) / size
+        }
+    };
     match unit {
         Unit::Millennium => away_from_zero(1000),
         Unit::Century => away_from_zero(100),

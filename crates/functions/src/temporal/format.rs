@@ -20,11 +20,20 @@ thread_local! {
 pub(crate) const DEFAULT: &str = "yyyy-MM-dd HH:mm:ss";
 
 pub(crate) fn functions() -> Vec<Function> {
-    let text = |name, arguments, eval| Function::new(name, arguments, |_| Ok(DataType::Utf8View), eval);
+    let text =
+        |name, arguments, eval| Function::new(name, arguments, |_| Ok(DataType::Utf8View), eval);
     vec![
         text("date_format", takes(&[Kind::Any, Kind::Text]), date_format),
-        text("from_unixtime", takes_optional(&[Kind::Long], &[Kind::Text]), from_unixtime),
-        text("convert_tz", takes(&[Kind::Text, Kind::Text, Kind::Text]), convert_tz),
+        text(
+            "from_unixtime",
+            takes_optional(&[Kind::Long], &[Kind::Text]),
+            from_unixtime,
+        ),
+        text(
+            "convert_tz",
+            takes(&[Kind::Text, Kind::Text, Kind::Text]),
+            convert_tz,
+        ),
     ]
 }
 
@@ -43,13 +52,17 @@ fn write(
         };
         let pattern: &Pattern = compiled.get(pattern)?;
         return call.texts(|row, out| {
-            let Some(local) = local(row) else { return Ok(false) };
+            let Some(local) = local(row) else {
+                return Ok(false);
+            };
             writer.write(pattern, local, out);
             Ok(true)
         });
     }
     call.texts(|row, out| {
-        let (Some(local), Some(pattern)) = (local(row), patterns.get(row)) else { return Ok(false) };
+        let (Some(local), Some(pattern)) = (local(row), patterns.get(row)) else {
+            return Ok(false);
+        };
         writer.forget();
         writer.write(compiled.get(pattern)?, local, out);
         Ok(true)
@@ -62,8 +75,11 @@ fn date_format(call: &Call<'_>) -> Result<ArrayRef> {
     let value = call.arg(0)?;
     if is_text(value.array.data_type()) {
         let texts = call.text(0)?;
-        let default = Pattern::compile(DEFAULT).map_err(|message| Error::argument(call.name, message))?;
-        return write(call, call.zone, &patterns, |row| Some(default.parse(texts.get(row)?, true)?.0));
+        let default =
+            Pattern::compile(DEFAULT).map_err(|message| Error::argument(call.name, message))?;
+        return write(call, call.zone, &patterns, |row| {
+            Some(default.parse(texts.get(row)?, true)?.0)
+        });
     }
     let mut values = Locals::new(call, 0)?;
     let zone = if values.zoned() { call.zone } else { Zone::UTC };
@@ -74,29 +90,41 @@ fn date_format(call: &Call<'_>) -> Result<ArrayRef> {
 fn from_unixtime(call: &Call<'_>) -> Result<ArrayRef> {
     let seconds = call.long(0)?;
     let default = Arg::literal(StringViewArray::from(vec![DEFAULT]));
-    let patterns = if call.len() > 1 { call.text(1)? } else { default };
+    let patterns = if call.len() > 1 {
+        call.text(1)?
+    } else {
+        default
+    };
     let mut converter = call.zone.converter();
     write(call, call.zone, &patterns, |row| {
         let ms = seconds.get(row)?.checked_mul(1000)?;
-        Some(Moment::from_ms(converter.to_local(ms)))
+        Some(Moment::from_ms(converter.local(ms)))
     })
 }
 
 /// From one time zone to another; NULL where the text spells no time.
 fn convert_tz(call: &Call<'_>) -> Result<ArrayRef> {
     let (texts, from, to) = (call.text(0)?, call.text(1)?, call.text(2)?);
-    let default = Pattern::compile(DEFAULT).map_err(|message| Error::argument(call.name, message))?;
+    let default =
+        Pattern::compile(DEFAULT).map_err(|message| Error::argument(call.name, message))?;
     let (mut from_zones, mut to_zones) = (Last::new(&ZONES), Last::new(&ZONES));
     let mut writer = Writer::new(Zone::UTC);
     let parse = |name: &str| name.parse::<Zone>().map_err(Into::into);
     call.texts(|row, out| {
-        let (Some(text), Some(from), Some(to)) = (texts.get(row), from.get(row), to.get(row)) else {
+        let (Some(text), Some(from), Some(to)) = (texts.get(row), from.get(row), to.get(row))
+        else {
             return Ok(false);
         };
         let (from, to) = (from_zones.get(from, parse)?, to_zones.get(to, parse)?);
-        let Some((local, _)) = default.parse(text, true) else { return Ok(false) };
+        let Some((local, _)) = default.parse(text, true) else {
+            return Ok(false);
+        };
         let utc = from.to_utc(local.ms);
-        writer.write(&default, Moment::from_ms(utc.saturating_add(to.offset_at(utc))), out);
+        writer.write(
+            &default,
+            Moment::from_ms(utc.saturating_add(to.offset_at(utc))),
+            out,
+        );
         Ok(true)
     })
 }

@@ -11,9 +11,10 @@ pub(crate) mod unit;
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-use crate::civil::{Moment, Moments};
+use crate::civil::Moment;
 use crate::error::Result;
 use crate::function::{Arg, Call};
+use crate::moments::Moments;
 use crate::types::is_text;
 use crate::zone::{Converter, Zone};
 
@@ -35,14 +36,17 @@ impl Locals {
         }
         let moments = Moments::new(call.name, &arg.array)?;
         let zone = if moments.zoned { call.zone } else { Zone::UTC };
-        Ok(Self { values: arg.with(moments), converter: zone.converter() })
+        Ok(Self {
+            values: arg.with(moments),
+            converter: zone.converter(),
+        })
     }
 
     /// The row's local time.
     #[inline]
     pub(crate) fn get(&mut self, row: usize) -> Option<Moment> {
         let mut moment = self.values.array.get(self.values.at(row))?;
-        moment.ms = self.converter.to_local(moment.ms);
+        moment.ms = self.converter.local(moment.ms);
         Some(moment)
     }
 

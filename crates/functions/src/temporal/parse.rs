@@ -25,13 +25,27 @@ pub(crate) fn functions() -> Vec<Function> {
     vec![
         Function::new("to_timestamp", texts(), |_| Ok(TIMESTAMP), to_timestamp),
         Function::new("to_date", texts(), |_| Ok(DataType::Date32), to_date),
-        Function::new("unix_timestamp", texts(), |_| Ok(DataType::Int64), unix_timestamp),
-        Function::new("to_timestamp_ltz", Arguments::Own(ltz_types), ltz_type, to_timestamp_ltz),
+        Function::new(
+            "unix_timestamp",
+            texts(),
+            |_| Ok(DataType::Int64),
+            unix_timestamp,
+        ),
+        Function::new(
+            "to_timestamp_ltz",
+            Arguments::Own(ltz_types),
+            ltz_type,
+            to_timestamp_ltz,
+        ),
     ]
 }
 
 /// With a pattern, strictly; what does not follow it may still be a plain timestamp.
-fn timestamp(text: &str, pattern: Option<&str>, patterns: &mut Patterns) -> Result<Option<(Moment, bool)>> {
+fn timestamp(
+    text: &str,
+    pattern: Option<&str>,
+    patterns: &mut Patterns,
+) -> Result<Option<(Moment, bool)>> {
     let parsed = match pattern {
         Some(pattern) => patterns.get(pattern)?.parse(text, false),
         None => None,
@@ -41,11 +55,17 @@ fn timestamp(text: &str, pattern: Option<&str>, patterns: &mut Patterns) -> Resu
 
 fn to_timestamp(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.text(0)?;
-    let formats = if call.len() > 1 { Some(call.text(1)?) } else { None };
+    let formats = if call.len() > 1 {
+        Some(call.text(1)?)
+    } else {
+        None
+    };
     let mut patterns = Patterns::new(call.name);
     let values: Result<TimestampMillisecondArray> = (0..call.rows)
         .map(|row| {
-            let Some(text) = texts.get(row) else { return Ok(None) };
+            let Some(text) = texts.get(row) else {
+                return Ok(None);
+            };
             let format = match &formats {
                 Some(formats) => match formats.get(row) {
                     Some(format) => Some(format),
@@ -61,15 +81,24 @@ fn to_timestamp(call: &Call<'_>) -> Result<ArrayRef> {
 
 fn to_date(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.text(0)?;
-    let formats = if call.len() > 1 { Some(call.text(1)?) } else { None };
+    let formats = if call.len() > 1 {
+        Some(call.text(1)?)
+    } else {
+        None
+    };
     let mut patterns = Patterns::new(call.name);
     let values: Result<Date32Array> = (0..call.rows)
         .map(|row| {
-            let Some(text) = texts.get(row) else { return Ok(None) };
+            let Some(text) = texts.get(row) else {
+                return Ok(None);
+            };
             let days = match &formats {
                 None => from_text::date(text),
                 Some(formats) => match formats.get(row) {
-                    Some(format) => patterns.get(format)?.parse(text, true).map(|(moment, _)| moment.days()),
+                    Some(format) => patterns
+                        .get(format)?
+                        .parse(text, true)
+                        .map(|(moment, _)| moment.days()),
                     None => None,
                 },
             };
@@ -82,12 +111,20 @@ fn to_date(call: &Call<'_>) -> Result<ArrayRef> {
 /// A text that spells no time gives the smallest BIGINT.
 fn unix_timestamp(call: &Call<'_>) -> Result<ArrayRef> {
     let texts = call.text(0)?;
-    let formats = if call.len() > 1 { Some(call.text(1)?) } else { None };
+    let formats = if call.len() > 1 {
+        Some(call.text(1)?)
+    } else {
+        None
+    };
     let mut patterns = Patterns::new(call.name);
     let values: Result<Int64Array> = (0..call.rows)
         .map(|row| {
-            let format = formats.as_ref().map_or(Some(DEFAULT), |formats| formats.get(row));
-            let (Some(text), Some(format)) = (texts.get(row), format) else { return Ok(None) };
+            let format = formats
+                .as_ref()
+                .map_or(Some(DEFAULT), |formats| formats.get(row));
+            let (Some(text), Some(format)) = (texts.get(row), format) else {
+                return Ok(None);
+            };
             Ok(Some(match patterns.get(format)?.parse(text, true) {
                 Some((moment, true)) => moment.ms / 1000,
                 Some((moment, false)) => call.zone.to_utc(moment.ms) / 1000,
@@ -108,9 +145,19 @@ fn ltz_types(given: &[DataType]) -> Result<Vec<DataType>> {
     if !text {
         arity(name, given, 1, 2)?;
     }
-    let rest = if text { DataType::Utf8View } else { DataType::Int64 };
-    let first = if text { DataType::Utf8View } else { given[0].clone() };
-    Ok(std::iter::once(first).chain(given.iter().skip(1).map(|_| rest.clone())).collect())
+    let rest = if text {
+        DataType::Utf8View
+    } else {
+        DataType::Int64
+    };
+    let first = if text {
+        DataType::Utf8View
+    } else {
+        given[0].clone()
+    };
+    Ok(std::iter::once(first)
+        .chain(given.iter().skip(1).map(|_| rest.clone()))
+        .collect())
 }
 
 /// As fine as the precision of a number; TIMESTAMP_LTZ(3) otherwise.
@@ -121,32 +168,54 @@ fn ltz_type(given: &Given<'_>) -> Result<DataType> {
         Some(7..=9) => TimeUnit::Nanosecond,
         _ => TimeUnit::Millisecond,
     };
-    Ok(DataType::Timestamp(unit, Some(given.options.time_zone.as_str().into())))
+    Ok(DataType::Timestamp(
+        unit,
+        Some(given.options.time_zone.as_str().into()),
+    ))
 }
 
 fn to_timestamp_ltz(call: &Call<'_>) -> Result<ArrayRef> {
     let first = call.arg(0)?;
-    let counts = if is_text(first.array.data_type()) { ltz_from_text(call)? } else { ltz_from_number(call)? };
+    let counts = if is_text(first.array.data_type()) {
+        ltz_from_text(call)?
+    } else {
+        ltz_from_number(call)?
+    };
     Ok(cast(&(Arc::new(counts) as ArrayRef), call.returns)?)
 }
 
 /// A text is in UTC, in the third argument's time zone, or says its offset itself.
 fn ltz_from_text(call: &Call<'_>) -> Result<Int64Array> {
     let texts = call.text(0)?;
-    let formats = if call.len() > 1 { Some(call.text(1)?) } else { None };
-    let zones = if call.len() > 2 { Some(call.text(2)?) } else { None };
+    let formats = if call.len() > 1 {
+        Some(call.text(1)?)
+    } else {
+        None
+    };
+    let zones = if call.len() > 2 {
+        Some(call.text(2)?)
+    } else {
+        None
+    };
     let mut patterns = Patterns::new(call.name);
     (0..call.rows)
         .map(|row| {
             let format = formats.as_ref().map(|formats| formats.get(row));
             let zone = zones.as_ref().map_or(Some("UTC"), |zones| zones.get(row));
-            let (Some(text), Some(zone), None | Some(Some(_))) = (texts.get(row), zone, format) else {
+            let (Some(text), Some(zone), None | Some(Some(_))) = (texts.get(row), zone, format)
+            else {
                 return Ok(None);
             };
             let zone: Zone = zone.parse()?;
-            Ok(timestamp(text, format.flatten(), &mut patterns)?.map(|(moment, instant)| {
-                if instant { moment.ms } else { zone.to_utc(moment.ms) }
-            }))
+            Ok(
+                timestamp(text, format.flatten(), &mut patterns)?.map(|(moment, instant)| {
+                    if instant {
+                        moment.ms
+                    } else {
+                        zone.to_utc(moment.ms)
+                    }
+                }),
+            )
         })
         .collect()
 }
@@ -154,12 +223,21 @@ fn ltz_from_text(call: &Call<'_>) -> Result<Int64Array> {
 /// Seconds with precision 0, milliseconds with 3; NULL beyond the years 0 to 9999.
 fn ltz_from_number(call: &Call<'_>) -> Result<Int64Array> {
     let values = call.arg(0)?;
-    let precisions = if call.len() > 1 { Some(call.long(1)?) } else { None };
-    let doubles = if values.array.data_type().is_floating() { Some(call.double(0)?) } else { None };
+    let precisions = if call.len() > 1 {
+        Some(call.long(1)?)
+    } else {
+        None
+    };
+    let doubles = if values.array.data_type().is_floating() {
+        Some(call.double(0)?)
+    } else {
+        None
+    };
     let longs = match values.array.data_type() {
         DataType::Decimal128(_, scale) => {
             let scale = *scale;
-            let decimals: arrow::array::Decimal128Array = crate::function::downcast(call.name, &values.array)?;
+            let decimals: arrow::array::Decimal128Array =
+                crate::function::downcast(call.name, &values.array)?;
             values.with(decimals.unary_opt::<_, arrow::datatypes::Int64Type>(|v| {
                 i64::try_from(decimal::whole(v, scale)).ok()
             }))
@@ -168,7 +246,10 @@ fn ltz_from_number(call: &Call<'_>) -> Result<Int64Array> {
     };
     (0..call.rows)
         .map(|row| {
-            let Some(precision) = precisions.as_ref().map_or(Some(3), |precisions| precisions.get(row)) else {
+            let Some(precision) = precisions
+                .as_ref()
+                .map_or(Some(3), |precisions| precisions.get(row))
+            else {
                 return Ok(None);
             };
             let per_second: i64 = match precision {
@@ -177,15 +258,24 @@ fn ltz_from_number(call: &Call<'_>) -> Result<Int64Array> {
                 6 => 1_000_000,
                 9 => 1_000_000_000,
                 other => {
-                    let message = format!("the precision is 0 for seconds or 3 for milliseconds, not {other}");
+                    let message = format!(
+                        "the precision is 0 for seconds or 3 for milliseconds, not {other}"
+                    );
                     return Err(Error::argument(call.name, message).into());
                 }
             };
-            #[allow(clippy::cast_possible_truncation, reason = "what is finer is cut, what is too large is out of range")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "what is finer is cut, what is too large is out of range"
+            )]
             let value = match &doubles {
-                Some(doubles) if precision == 0 => doubles.get(row).map(|seconds| (seconds * 1000.0) as i64),
+                Some(doubles) if precision == 0 => {
+                    doubles.get(row).map(|seconds| (seconds * 1000.0) as i64)
+                }
                 Some(doubles) => doubles.get(row).map(|value| value as i64),
-                None if precision == 0 => longs.get(row).map(|seconds| seconds.saturating_mul(1000)),
+                None if precision == 0 => {
+                    longs.get(row).map(|seconds| seconds.saturating_mul(1000))
+                }
                 None => longs.get(row),
             };
             let per_ms = (per_second / 1000).max(1);

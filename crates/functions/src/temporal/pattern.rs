@@ -14,10 +14,28 @@ thread_local! {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const DAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
 
 /// A compiled pattern.
 #[derive(Debug)]
@@ -42,13 +60,18 @@ pub(crate) struct Patterns {
 impl Patterns {
     /// For one function.
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, last: Last::new(&PATTERNS) }
+        Self {
+            name,
+            last: Last::new(&PATTERNS),
+        }
     }
 
     /// The compiled pattern.
     pub(crate) fn get(&mut self, text: &str) -> Result<&Pattern> {
         let name = self.name;
-        self.last.get(text, |text| Pattern::compile(text).map_err(|message| Error::argument(name, message).into()))
+        self.last.get(text, |text| {
+            Pattern::compile(text).map_err(|message| Error::argument(name, message).into())
+        })
     }
 }
 
@@ -59,7 +82,9 @@ impl Pattern {
         let mut stack: Vec<Vec<Token>> = vec![Vec::new()];
         while let Some(c) = chars.next() {
             let token = match c {
-                '\'' => Token::Literal(quoted(&mut chars).ok_or(format!("the quote in '{text}' is not closed"))?),
+                '\'' => Token::Literal(
+                    quoted(&mut chars).ok_or(format!("the quote in '{text}' is not closed"))?,
+                ),
                 '[' => {
                     stack.push(Vec::new());
                     continue;
@@ -70,7 +95,9 @@ impl Pattern {
                 }
                 letter if letter.is_ascii_alphabetic() => {
                     if !"GuyYMLdDQqwWEecaHKkhmsSAnNVzOXxZ".contains(letter) {
-                        return Err(format!("'{letter}' in the pattern '{text}' has no meaning; quote it as '{letter}'"));
+                        return Err(format!(
+                            "'{letter}' in the pattern '{text}' has no meaning; quote it as '{letter}'"
+                        ));
                     }
                     let mut count = 1;
                     while chars.next_if_eq(&letter).is_some() {
@@ -137,7 +164,16 @@ pub(crate) struct Writer {
 impl Writer {
     /// For local times of a zone.
     pub(crate) fn new(zone: Zone) -> Self {
-        Self { zone, days: i64::MIN, day: Day { year: 1970, month: 1, day: 1 }, text: String::new() }
+        Self {
+            zone,
+            days: i64::MIN,
+            day: Day {
+                year: 1970,
+                month: 1,
+                day: 1,
+            },
+            text: String::new(),
+        }
     }
 
     /// Appends a local time.
@@ -203,7 +239,8 @@ impl Writer {
                 1 | 2 => write_digits(self.day.quarter().into(), count, out),
                 3 => out.push_str(["Q1", "Q2", "Q3", "Q4"][self.day.quarter() as usize - 1]),
                 _ => out.push_str(
-                    ["1st quarter", "2nd quarter", "3rd quarter", "4th quarter"][self.day.quarter() as usize - 1],
+                    ["1st quarter", "2nd quarter", "3rd quarter", "4th quarter"]
+                        [self.day.quarter() as usize - 1],
                 ),
             },
             'w' => write_digits(week_of_year(self.days).1, count, out),
@@ -212,7 +249,11 @@ impl Writer {
                 write_digits((first + i64::from(day) - 1) / 7 + 1, count, out);
             }
             'e' | 'c' if count < 3 => write_digits(iso_weekday(self.days) % 7 + 1, count, out),
-            _ => name(&DAYS, usize::try_from(iso_weekday(self.days) - 1).unwrap_or(0), out),
+            _ => name(
+                &DAYS,
+                usize::try_from(iso_weekday(self.days) - 1).unwrap_or(0),
+                out,
+            ),
         }
     }
 
@@ -251,7 +292,10 @@ impl Writer {
             ('z', Some("UTC")) => out.push_str("UTC"),
             ('X', _) if minutes == 0 => out.push('Z'),
             _ => {
-                let colon = matches!((letter, count), ('X' | 'x', 3 | 5) | ('Z', 5) | ('O' | 'z' | 'V', _));
+                let colon = matches!(
+                    (letter, count),
+                    ('X' | 'x', 3 | 5) | ('Z', 5) | ('O' | 'z' | 'V', _)
+                );
                 if matches!(letter, 'O' | 'z') {
                     out.push_str("GMT");
                 }
@@ -269,11 +313,21 @@ impl Writer {
 /// Weeks that start on Sunday; the first is that of January 1.
 fn week_of_year(days: i64) -> (i32, i64) {
     let day = Day::from_days(days);
-    let next = Day { year: day.year + 1, month: 1, day: 1 }.to_days();
+    let next = Day {
+        year: day.year + 1,
+        month: 1,
+        day: 1,
+    }
+    .to_days();
     if days >= next - iso_weekday(next) % 7 {
         return (day.year + 1, 1);
     }
-    let first = Day { month: 1, day: 1, ..day }.to_days();
+    let first = Day {
+        month: 1,
+        day: 1,
+        ..day
+    }
+    .to_days();
     (day.year, (days - first + iso_weekday(first) % 7) / 7 + 1)
 }
 
@@ -317,7 +371,12 @@ impl Pattern {
     }
 }
 
-fn parse_tokens<'a>(tokens: &[Token], text: &'a str, lenient: bool, fields: &mut Fields) -> Option<&'a str> {
+fn parse_tokens<'a>(
+    tokens: &[Token],
+    text: &'a str,
+    lenient: bool,
+    fields: &mut Fields,
+) -> Option<&'a str> {
     let mut rest = text;
     for (idx, token) in tokens.iter().enumerate() {
         rest = match token {
@@ -361,7 +420,11 @@ impl Fields {
         if !is_number(letter, count) {
             return self.read_word(letter, text);
         }
-        let text = if lenient { text.trim_start_matches([' ', '\t']) } else { text };
+        let text = if lenient {
+            text.trim_start_matches([' ', '\t'])
+        } else {
+            text
+        };
         let available = text.bytes().take_while(u8::is_ascii_digit).count();
         let (least, most) = match (letter, adjacent, lenient) {
             (_, true, _) => (count, count),
@@ -397,10 +460,21 @@ impl Fields {
     }
 
     fn read_word<'a>(&mut self, letter: char, text: &'a str) -> Option<&'a str> {
-        let starts = |word: &str| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+        let starts = |word: &str| {
+            text.get(..word.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(word))
+        };
         let named = |names: &[&str]| {
-            let full = names.iter().position(|name| starts(name)).map(|idx| (idx, names[idx].len()));
-            full.or_else(|| names.iter().position(|name| starts(&name[..3])).map(|idx| (idx, 3)))
+            let full = names
+                .iter()
+                .position(|name| starts(name))
+                .map(|idx| (idx, names[idx].len()));
+            full.or_else(|| {
+                names
+                    .iter()
+                    .position(|name| starts(&name[..3]))
+                    .map(|idx| (idx, 3))
+            })
         };
         match letter {
             'M' | 'L' => {
@@ -432,20 +506,53 @@ impl Fields {
             (None, None) => 0,
         };
         let (minute, second) = (self.minute.unwrap_or(0), self.second.unwrap_or(0));
-        let (year, month, day) = (self.year.unwrap_or(1970), self.month.unwrap_or(1), self.day.unwrap_or(1));
-        let year = i32::try_from(year).ok().filter(|year| (0..=9999).contains(year))?;
+        let (year, month, day) = (
+            self.year.unwrap_or(1970),
+            self.month.unwrap_or(1),
+            self.day.unwrap_or(1),
+        );
+        let year = i32::try_from(year)
+            .ok()
+            .filter(|year| (0..=9999).contains(year))?;
         if !lenient && (hour > 23 || minute > 59 || second > 59) {
             return None;
         }
         let days = match (self.of_year, lenient) {
-            (Some(of_year), _) => Day { year, month: 1, day: 1 }.to_days() + of_year - 1,
-            (None, true) => Day { year, month: 1, day: 1 }.plus_months(month - 1).to_days() + day - 1,
-            (None, false) => Day::new(year, u32::try_from(month).ok()?, u32::try_from(day).ok()?)?.to_days(),
+            (Some(of_year), _) => {
+                Day {
+                    year,
+                    month: 1,
+                    day: 1,
+                }
+                .to_days()
+                    + of_year
+                    - 1
+            }
+            (None, true) => {
+                Day {
+                    year,
+                    month: 1,
+                    day: 1,
+                }
+                .plus_months(month - 1)
+                .to_days()
+                    + day
+                    - 1
+            }
+            (None, false) => {
+                Day::new(year, u32::try_from(month).ok()?, u32::try_from(day).ok()?)?.to_days()
+            }
         };
         let nanos = self.nanos.unwrap_or(0);
         let seconds = hour * 3600 + minute * 60 + second;
-        let ms = days.checked_mul(DAY_MS)?.checked_add(seconds * 1000)?.checked_add(nanos / 1_000_000)?;
-        Some(Moment { ms, nanos: u32::try_from(nanos % 1_000_000).ok()? })
+        let ms = days
+            .checked_mul(DAY_MS)?
+            .checked_add(seconds * 1000)?
+            .checked_add(nanos / 1_000_000)?;
+        Some(Moment {
+            ms,
+            nanos: u32::try_from(nanos % 1_000_000).ok()?,
+        })
     }
 }
 
@@ -464,7 +571,11 @@ mod tests {
 
     fn format(pattern: &str, ms: i64) -> String {
         let mut out = String::new();
-        Writer::new(Zone::UTC).write(&Pattern::compile(pattern).unwrap(), Moment::from_ms(ms), &mut out);
+        Writer::new(Zone::UTC).write(
+            &Pattern::compile(pattern).unwrap(),
+            Moment::from_ms(ms),
+            &mut out,
+        );
         out
     }
 
@@ -488,14 +599,32 @@ mod tests {
         ] {
             assert_eq!(format(pattern, ms), expected, "{pattern}");
         }
-        assert_eq!(week_of_year(Day { year: 2024, month: 12, day: 30 }.to_days()), (2025, 1));
+        assert_eq!(
+            week_of_year(
+                Day {
+                    year: 2024,
+                    month: 12,
+                    day: 30
+                }
+                .to_days()
+            ),
+            (2025, 1)
+        );
     }
 
     #[test]
     fn refuses_what_has_no_meaning() {
         assert!(Pattern::compile("yyyy-bb").unwrap_err().contains("'b'"));
-        assert!(Pattern::compile("yyyy 'T").unwrap_err().contains("not closed"));
-        assert!(Pattern::compile("yyyy]").unwrap_err().contains("not opened"));
+        assert!(
+            Pattern::compile("yyyy 'T")
+                .unwrap_err()
+                .contains("not closed")
+        );
+        assert!(
+            Pattern::compile("yyyy]")
+                .unwrap_err()
+                .contains("not opened")
+        );
     }
 
     fn parse(pattern: &str, text: &str, lenient: bool) -> Option<String> {
@@ -506,17 +635,47 @@ mod tests {
     #[test]
     fn parses_strictly_or_not() {
         let strict = |pattern, text| parse(pattern, text, false);
-        assert_eq!(strict("dd.MM.yyyy HH:mm", "05.03.2024 14:30").unwrap(), "2024-03-05 14:30:00.000");
-        assert_eq!(strict("yyyyMMddHHmmss", "20240305143001").unwrap(), "2024-03-05 14:30:01.000");
-        assert_eq!(strict("d MMM yyyy, h a", "5 Mar 2024, 3 pm").unwrap(), "2024-03-05 15:00:00.000");
-        assert_eq!(strict("yyyy-MM-dd'T'HH:mm:ss.SSSX", "2024-03-05T14:30:00.250+02").unwrap(), "2024-03-05 12:30:00.250");
-        assert_eq!(strict("yyyy-MM-dd[ HH:mm]", "2024-03-05").unwrap(), "2024-03-05 00:00:00.000");
-        for bad in ["5.3.2024 14:30", "31.02.2024 14:30", "05.03.2024 24:30", "05.03.2024 14:30:00", "x"] {
+        assert_eq!(
+            strict("dd.MM.yyyy HH:mm", "05.03.2024 14:30").unwrap(),
+            "2024-03-05 14:30:00.000"
+        );
+        assert_eq!(
+            strict("yyyyMMddHHmmss", "20240305143001").unwrap(),
+            "2024-03-05 14:30:01.000"
+        );
+        assert_eq!(
+            strict("d MMM yyyy, h a", "5 Mar 2024, 3 pm").unwrap(),
+            "2024-03-05 15:00:00.000"
+        );
+        assert_eq!(
+            strict("yyyy-MM-dd'T'HH:mm:ss.SSSX", "2024-03-05T14:30:00.250+02").unwrap(),
+            "2024-03-05 12:30:00.250"
+        );
+        assert_eq!(
+            strict("yyyy-MM-dd[ HH:mm]", "2024-03-05").unwrap(),
+            "2024-03-05 00:00:00.000"
+        );
+        for bad in [
+            "5.3.2024 14:30",
+            "31.02.2024 14:30",
+            "05.03.2024 24:30",
+            "05.03.2024 14:30:00",
+            "x",
+        ] {
             assert_eq!(strict("dd.MM.yyyy HH:mm", bad), None, "{bad}");
         }
-        assert_eq!(parse("yyyy-MM-dd", "2024-13-32 and more", true).unwrap(), "2025-02-01 00:00:00.000");
-        assert_eq!(parse("yyyy-MM-dd", "2024-3-5", true).unwrap(), "2024-03-05 00:00:00.000");
-        assert_eq!(parse("dd/MM/yy", "01/02/99", true).unwrap(), "1999-02-01 00:00:00.000");
+        assert_eq!(
+            parse("yyyy-MM-dd", "2024-13-32 and more", true).unwrap(),
+            "2025-02-01 00:00:00.000"
+        );
+        assert_eq!(
+            parse("yyyy-MM-dd", "2024-3-5", true).unwrap(),
+            "2024-03-05 00:00:00.000"
+        );
+        assert_eq!(
+            parse("dd/MM/yy", "01/02/99", true).unwrap(),
+            "1999-02-01 00:00:00.000"
+        );
         assert_eq!(parse("yyyy-MM-dd", "bad", true), None);
     }
 }

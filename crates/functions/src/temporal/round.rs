@@ -1,9 +1,6 @@
 //! FLOOR and CEIL of a time to a unit: `floor_to(value, unit)`, `ceil_to(value, unit)`. Weeks start on Sunday.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, Date32Array, Int64Array, Time32MillisecondArray, Time64NanosecondArray};
-use arrow::compute::cast;
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use super::unit::Unit;
@@ -11,17 +8,24 @@ use super::{Locals, TIMESTAMP};
 use crate::civil::{DAY_MS, Day, Moment, iso_weekday};
 use crate::error::{Error, Result};
 use crate::function::{Arguments, Call, Function, arity, wrong_type};
+use crate::moments::column;
 use crate::types::is_text;
 use crate::zone::Zone;
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![
-        Function::new("floor_to", Arguments::Own(|given| types("floor", given)), |g| Ok(g.data_type(0).clone()), |call| {
-            each(call, false)
-        }),
-        Function::new("ceil_to", Arguments::Own(|given| types("ceil", given)), |g| Ok(g.data_type(0).clone()), |call| {
-            each(call, true)
-        }),
+        Function::new(
+            "floor_to",
+            Arguments::Own(|given| types("floor", given)),
+            |g| Ok(g.data_type(0).clone()),
+            |call| each(call, false),
+        ),
+        Function::new(
+            "ceil_to",
+            Arguments::Own(|given| types("ceil", given)),
+            |g| Ok(g.data_type(0).clone()),
+            |call| each(call, true),
+        ),
     ]
 }
 
@@ -29,7 +33,10 @@ fn types(name: &str, given: &[DataType]) -> Result<Vec<DataType>> {
     arity(name, given, 2, 2)?;
     let value = match &given[0] {
         text if is_text(text) || text.is_null() => TIMESTAMP,
-        value @ (DataType::Date32 | DataType::Time32(_) | DataType::Time64(_) | DataType::Timestamp(..)) => value.clone(),
+        value @ (DataType::Date32
+        | DataType::Time32(_)
+        | DataType::Time64(_)
+        | DataType::Timestamp(..)) => value.clone(),
         other => return Err(wrong_type(name, 0, other, "a date, time or timestamp").into()),
     };
     Ok(vec![value, DataType::Utf8View])
@@ -37,7 +44,10 @@ fn types(name: &str, given: &[DataType]) -> Result<Vec<DataType>> {
 
 fn each(call: &Call<'_>, up: bool) -> Result<ArrayRef> {
     let unit = Unit::literal(call, 1)?;
-    if matches!(unit, Unit::Dow | Unit::IsoDow | Unit::Doy | Unit::Epoch | Unit::IsoYear) {
+    if matches!(
+        unit,
+        Unit::Dow | Unit::IsoDow | Unit::Doy | Unit::Epoch | Unit::IsoYear
+    ) {
         return Err(Error::argument(call.name, format!("cannot round to {unit:?}")).into());
     }
     let mut values = Locals::new(call, 0)?;
@@ -50,38 +60,27 @@ fn each(call: &Call<'_>, up: bool) -> Result<ArrayRef> {
             _ => {
                 let day = moment.days();
                 if last.0 != day {
-                    last = (day, if up { ceil(unit, day) } else { floor(unit, day) });
+                    last = (
+                        day,
+                        if up {
+                            ceil(unit, day)
+                        } else {
+                            floor(unit, day)
+                        },
+                    );
                 }
                 last.1.saturating_mul(DAY_MS)
             }
         };
         Some(Moment::from_ms(ms))
     };
-    let rows = 0..call.rows;
-    Ok(match call.returns {
-        DataType::Date32 => {
-            let days: Date32Array = rows.map(|row| i32::try_from(rounded(row)?.days()).ok()).collect();
-            Arc::new(days)
+    let to_utc = matches!(call.returns, DataType::Timestamp(_, Some(_)));
+    column(call.name, call.returns, call.rows, |row| {
+        let mut moment = rounded(row)?;
+        if to_utc {
+            moment.ms = zone.to_utc(moment.ms);
         }
-        DataType::Time32(_) => {
-            let ms: Time32MillisecondArray = rows.map(|row| i32::try_from(rounded(row)?.ms_of_day()).ok()).collect();
-            Arc::new(ms)
-        }
-        DataType::Time64(_) => {
-            let nanos: Time64NanosecondArray = rows.map(|row| Some(rounded(row)?.nanos_of_day())).collect();
-            Arc::new(nanos)
-        }
-        DataType::Timestamp(unit, _) => {
-            let counts: Int64Array = rows
-                .map(|row| {
-                    let mut moment = rounded(row)?;
-                    moment.ms = zone.to_utc(moment.ms);
-                    moment.to_units(*unit)
-                })
-                .collect();
-            cast(&(Arc::new(counts) as ArrayRef), call.returns)?
-        }
-        other => return Err(wrong_type(call.name, 0, other, "a date, time or timestamp").into()),
+        Some(moment)
     })
 }
 
@@ -89,9 +88,19 @@ fn each(call: &Call<'_>, up: bool) -> Result<ArrayRef> {
 fn to_nanos(moment: Moment, unit: i64, up: bool) -> Moment {
     let of_day = moment.nanos_of_day();
     let over = of_day % unit;
-    let of_day = if up && over > 0 { of_day - over + unit } else { of_day - over };
+    let of_day = if up && over > 0 {
+        of_day - over + unit
+    } else {
+        of_day - over
+    };
     let within = Moment::from_nanos(of_day);
-    Moment { ms: moment.days().saturating_mul(DAY_MS).saturating_add(within.ms), nanos: within.nanos }
+    Moment {
+        ms: moment
+            .days()
+            .saturating_mul(DAY_MS)
+            .saturating_add(within.ms),
+        nanos: within.nanos,
+    }
 }
 
 /// The first day of the unit that the day is in.
@@ -100,7 +109,14 @@ fn floor(unit: Unit, days: i64) -> i64 {
         return days - iso_weekday(days) % 7;
     }
     let day = Day::from_days(days);
-    let first = |year: i32, month: u32| Day { year, month, day: 1 }.to_days();
+    let first = |year: i32, month: u32| {
+        Day {
+            year,
+            month,
+            day: 1,
+        }
+        .to_days()
+    };
     match unit {
         Unit::Millennium => first((day.year - 1).div_euclid(1000) * 1000 + 1, 1),
         Unit::Century => first((day.year - 1).div_euclid(100) * 100 + 1, 1),

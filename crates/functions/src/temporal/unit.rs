@@ -52,7 +52,11 @@ impl Unit {
             "MICROSECOND" | "MICROSECONDS" => Self::Microsecond,
             "NANOSECOND" | "NANOSECONDS" => Self::Nanosecond,
             "EPOCH" => Self::Epoch,
-            _ => return Err(Error::argument(function, format!("'{name}' is no unit of time")).into()),
+            _ => {
+                return Err(
+                    Error::argument(function, format!("'{name}' is no unit of time")).into(),
+                );
+            }
         })
     }
 
