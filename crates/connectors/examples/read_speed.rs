@@ -30,8 +30,14 @@ fn main() {
         .filter(|column| !column.is_empty())
         .map(column)
         .collect();
-    let rows_max: usize = args.next().map_or(usize::MAX, |n| n.parse().expect("a number"));
-    let options = [("connector", "filesystem"), ("path", &path), ("format", "json")];
+    let rows_max: usize = args
+        .next()
+        .map_or(usize::MAX, |n| n.parse().expect("a number"));
+    let options = [
+        ("connector", "filesystem"),
+        ("path", &path),
+        ("format", "json"),
+    ];
     let options: BTreeMap<String, String> = options
         .into_iter()
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
@@ -51,7 +57,9 @@ fn measure(source: &dyn Source, rows_max: usize) {
     for partition in source.partitions().expect("partitions") {
         let mut reader = source.open(&partition, partition.start).expect("a reader");
         loop {
-            let polled = reader.poll(rows_max, Duration::from_millis(100)).expect("rows");
+            let polled = reader
+                .poll(rows_max, Duration::from_millis(100))
+                .expect("rows");
             rows += polled.delta.rows();
             polls += 1;
             if polled.state == State::End {

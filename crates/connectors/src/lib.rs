@@ -15,6 +15,7 @@ mod columns;
 mod blackhole;
 mod datagen;
 mod filesystem;
+mod kafka;
 mod nexmark;
 pub mod print;
 
@@ -43,6 +44,9 @@ pub struct Reads {
     pub changes: Changes,
     /// Whether reading comes to an end.
     pub bounded: bool,
+    /// Whether an option of the format asks to skip bad records (`json.ignore-parse-errors`): they are reported all the
+    /// same, to be counted.
+    pub skips_bad: bool,
 }
 
 /// A METADATA column that a table can declare.
@@ -57,10 +61,12 @@ pub struct Metadata {
 }
 
 /// Every connector, by the name that `'connector' = '...'` gives it.
-const CONNECTORS: [Connector; 5] = [
+const CONNECTORS: [Connector; 7] = [
     blackhole::CONNECTOR,
     datagen::CONNECTOR,
     filesystem::CONNECTOR,
+    kafka::CONNECTOR,
+    kafka::UPSERT,
     nexmark::CONNECTOR,
     print::CONNECTOR,
 ];

@@ -50,6 +50,7 @@ fn check(table: &Table, options: Options) -> Result<Capabilities> {
         source: Some(Reads {
             changes: Changes::AppendOnly,
             bounded: settings.rows.is_some(),
+            skips_bad: false,
         }),
         ..Capabilities::default()
     })

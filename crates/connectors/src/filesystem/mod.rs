@@ -68,47 +68,66 @@ impl Settings {
 }
 
 fn check(table: &Table, options: Options) -> Result<Capabilities> {
-    let wanted: Vec<Column> = columns::physical(table);
-    let source = source(table, options, &wanted)?;
+    let files = Files::new(table, options, &columns::physical(table))?;
+    let (source, skips_bad): (&dyn Source, bool) = match &files {
+        Files::Lines(files) => (files, files.format.skips_bad()),
+        Files::Parquet(files) => (files, false),
+    };
     Ok(Capabilities {
         source: Some(Reads {
             changes: source.changes(),
             bounded: source.bounded(),
+            skips_bad,
         }),
         sink: None,
         metadata: place::metadata(),
     })
 }
 
-fn source(table: &Table, mut options: Options, wanted: &[Column]) -> Result<Arc<dyn Source>> {
-    let settings = Settings::new(&mut options)?;
-    let (slots, decoded) = place::slots(table, wanted);
-    let listing = Listing::new(&settings);
-    let row = Arc::new(Row {
-        slots,
-        schema: columns::schema(wanted),
-        null_directory: settings.null_directory,
-    });
-    if settings.format == PARQUET {
-        let missing = options.word("parquet.missing-columns", &["error", "null"])?;
+fn source(table: &Table, options: Options, wanted: &[Column]) -> Result<Arc<dyn Source>> {
+    Ok(match Files::new(table, options, wanted)? {
+        Files::Lines(files) => Arc::new(files),
+        Files::Parquet(files) => Arc::new(files),
+    })
+}
+
+/// The files of a table, by how they are read.
+enum Files {
+    Lines(LineFiles),
+    Parquet(ParquetFiles),
+}
+
+impl Files {
+    fn new(table: &Table, mut options: Options, wanted: &[Column]) -> Result<Self> {
+        let settings = Settings::new(&mut options)?;
+        let (slots, decoded) = place::slots(table, wanted);
+        let listing = Listing::new(&settings);
+        let row = Arc::new(Row {
+            slots,
+            schema: columns::schema(wanted),
+            null_directory: settings.null_directory,
+        });
+        if settings.format == PARQUET {
+            let missing = options.word("parquet.missing-columns", &["error", "null"])?;
+            options.finish()?;
+            return Ok(Self::Parquet(ParquetFiles {
+                location: settings.location,
+                listing,
+                row,
+                wanted: decoded.into(),
+                missing_is_null: missing == "null",
+            }));
+        }
+        let format = millstream_formats::decoder(&settings.format, &mut options, table, &decoded)?;
         options.finish()?;
-        return Ok(Arc::new(ParquetFiles {
+        Ok(Self::Lines(LineFiles {
             location: settings.location,
+            compression: settings.compression,
             listing,
+            format,
             row,
-            wanted: decoded.into(),
-            missing_is_null: missing == "null",
-        }));
+        }))
     }
-    let format = millstream_formats::decoder(&settings.format, &mut options, table, &decoded)?;
-    options.finish()?;
-    Ok(Arc::new(LineFiles {
-        location: settings.location,
-        compression: settings.compression,
-        listing,
-        format,
-        row,
-    }))
 }
 
 #[cfg(test)]

@@ -73,8 +73,12 @@ impl Source for ParquetFiles {
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(failed)?;
         let rows = builder.metadata().file_metadata().num_rows();
         if from.0 > rows {
-            return Err(super::input::truncated(&file.name, from.0.cast_unsigned(), rows.cast_unsigned())
-                .detail("counted in rows"));
+            return Err(super::input::truncated(
+                &file.name,
+                from.0.cast_unsigned(),
+                rows.cast_unsigned(),
+            )
+            .detail("counted in rows"));
         }
         let leaves = self.leaves(builder.parquet_schema(), &file.name)?;
         let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves);
@@ -151,10 +155,14 @@ impl Reader for ParquetReader {
     fn poll(&mut self, rows_max: usize, _: Duration) -> Result<Polled> {
         if self.next == self.batch.num_rows() && self.position < self.end {
             self.batch = match self.reader.next() {
-                Some(batch) => self.convert(&batch.map_err(|error| unreadable(&self.name, &error.into()))?)?,
+                Some(batch) => {
+                    self.convert(&batch.map_err(|error| unreadable(&self.name, &error.into()))?)?
+                }
                 None => {
                     let (end, at) = (self.end.cast_unsigned(), self.position.cast_unsigned());
-                    return Err(super::input::truncated(&self.name, end, at).detail("counted in rows"));
+                    return Err(
+                        super::input::truncated(&self.name, end, at).detail("counted in rows")
+                    );
                 }
             };
             self.next = 0;

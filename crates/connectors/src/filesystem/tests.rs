@@ -32,7 +32,12 @@ fn orders(path: &Path, options: &[(&str, &str)]) -> Table {
     table(path, &columns, &[&[("format", "json")], options].concat())
 }
 
-fn read_from(source: &dyn Source, partition: &Partition, from: i64, rows_max: usize) -> Result<Vec<Polled>> {
+fn read_from(
+    source: &dyn Source,
+    partition: &Partition,
+    from: i64,
+    rows_max: usize,
+) -> Result<Vec<Polled>> {
     let mut reader = source.open(partition, Offset(from))?;
     let mut polls = Vec::new();
     loop {
@@ -46,7 +51,10 @@ fn read_from(source: &dyn Source, partition: &Partition, from: i64, rows_max: us
 }
 
 fn rows(source: &dyn Source, polls: &[Polled]) -> RecordBatch {
-    let batches: Vec<_> = polls.iter().map(|polled| polled.delta.batch().clone()).collect();
+    let batches: Vec<_> = polls
+        .iter()
+        .map(|polled| polled.delta.batch().clone())
+        .collect();
     arrow::compute::concat_batches(&source.schema(), &batches).unwrap()
 }
 
@@ -73,16 +81,31 @@ fn rows_are_the_same_however_they_are_polled_and_resumed() {
     let table = orders(&file, &[]);
     let source = crate::source(&table, &columns::physical(&table)).unwrap();
     let partition = &source.partitions().unwrap()[0];
-    assert_eq!(partition.end, Some(Offset(fs::metadata(&file).unwrap().len() as i64)));
-    let whole = rows(&*source, &read_from(&*source, partition, 0, 100_000).unwrap());
+    assert_eq!(
+        partition.end,
+        Some(Offset(fs::metadata(&file).unwrap().len() as i64))
+    );
+    let whole = rows(
+        &*source,
+        &read_from(&*source, partition, 0, 100_000).unwrap(),
+    );
     assert_eq!(whole.num_rows(), 30_000);
-    assert_eq!(whole.column(0).as_primitive::<Int64Type>().value(29_999), 29_999);
+    assert_eq!(
+        whole.column(0).as_primitive::<Int64Type>().value(29_999),
+        29_999
+    );
     for rows_max in [7, 333] {
         let polls = read_from(&*source, partition, 0, rows_max).unwrap();
         assert!(polls.iter().all(|polled| polled.delta.rows() <= rows_max));
         assert_eq!(rows(&*source, &polls), whole);
-        let (read, at) = (polls[..100].iter().map(|p| p.delta.rows()).sum::<usize>(), polls[99].position);
-        let rest = rows(&*source, &read_from(&*source, partition, at.0, 7777).unwrap());
+        let (read, at) = (
+            polls[..100].iter().map(|p| p.delta.rows()).sum::<usize>(),
+            polls[99].position,
+        );
+        let rest = rows(
+            &*source,
+            &read_from(&*source, partition, at.0, 7777).unwrap(),
+        );
         assert_eq!(rest, whole.slice(read, 30_000 - read));
     }
 }
@@ -95,11 +118,20 @@ fn compressed_files_are_read_by_their_names_and_resume() {
     gz.write_all(text.as_bytes()).unwrap();
     fs::write(directory.path().join("a.json"), &text).unwrap();
     fs::write(directory.path().join("b.json.gz"), gz.finish().unwrap()).unwrap();
-    fs::write(directory.path().join("c.json.zst"), zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
+    fs::write(
+        directory.path().join("c.json.zst"),
+        zstd::encode_all(text.as_bytes(), 1).unwrap(),
+    )
+    .unwrap();
     let table = orders(directory.path(), &[]);
     let source = crate::source(&table, &columns::physical(&table)).unwrap();
     let partitions = source.partitions().unwrap();
-    let read = |idx: usize, from: i64| rows(&*source, &read_from(&*source, &partitions[idx], from, 5000).unwrap());
+    let read = |idx: usize, from: i64| {
+        rows(
+            &*source,
+            &read_from(&*source, &partitions[idx], from, 5000).unwrap(),
+        )
+    };
     let plain = read(0, 0);
     let polls = read_from(&*source, &partitions[0], 0, 5000).unwrap();
     for idx in [1, 2] {
@@ -118,10 +150,16 @@ fn bad_records_are_reported_with_their_place_and_change_nothing_else() {
     let source = crate::source(&table, &columns::physical(&table)).unwrap();
     let polls = read_from(&*source, &source.partitions().unwrap()[0], 0, 10).unwrap();
     let batch = rows(&*source, &polls);
-    assert_eq!(batch.column(0).as_primitive::<Int64Type>().values(), &[1, 3]);
+    assert_eq!(
+        batch.column(0).as_primitive::<Int64Type>().values(),
+        &[1, 3]
+    );
     let bad: Vec<&BadRecord> = polls.iter().flat_map(|polled| &polled.bad).collect();
     assert_eq!(bad.len(), 1);
-    assert_eq!((bad[0].bytes.as_slice(), bad[0].offset), (b"{\"id\":oops}".as_slice(), Offset(9)));
+    assert_eq!(
+        (bad[0].bytes.as_slice(), bad[0].offset),
+        (b"{\"id\":oops}".as_slice(), Offset(9))
+    );
 }
 
 #[test]
@@ -146,7 +184,10 @@ fn a_file_says_its_name_size_and_directories() {
     assert_eq!(batch.column(0).as_string_view().value(1), "part-0.json");
     assert_eq!(batch.column(1).as_string_view().value(1), "red hat");
     assert_eq!(batch.column(2).as_primitive::<Int64Type>().value(0), 18);
-    assert_eq!(batch.column(3).as_primitive::<Int64Type>().values(), &[1, 2]);
+    assert_eq!(
+        batch.column(3).as_primitive::<Int64Type>().values(),
+        &[1, 2]
+    );
 }
 
 #[test]
@@ -169,7 +210,12 @@ fn a_file_that_is_cut_off_while_it_is_read_is_an_error() {
     let partition = source.partitions().unwrap().remove(0);
     let mut reader = source.open(&partition, Offset(0)).unwrap();
     assert_eq!(reader.poll(10, Duration::ZERO).unwrap().delta.rows(), 10);
-    fs::File::options().write(true).open(&file).unwrap().set_len(2_000_000).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_len(2_000_000)
+        .unwrap();
     let error = loop {
         match reader.poll(8192, Duration::ZERO) {
             Ok(polled) => assert_ne!(polled.state, State::End),

@@ -52,6 +52,7 @@ fn check(table: &Table, options: Options) -> Result<Capabilities> {
         source: Some(Reads {
             changes: Changes::AppendOnly,
             bounded: settings.events.is_some(),
+            skips_bad: false,
         }),
         ..Capabilities::default()
     })

@@ -1,0 +1,589 @@
+use super::*;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, TimeUnit, TimestampMillisecondType};
+use millstream_broker::{Broker, Config};
+use millstream_dataflow::source::{Offset, Polled, State};
+use millstream_dataflow::{Changes, Kind, Place, TableColumn};
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+fn broker(partitions: i32) -> Broker {
+    let config = Config {
+        default_partitions: partitions,
+        ..Config::default()
+    };
+    Broker::start_blocking(config).unwrap()
+}
+
+fn producer(broker: &Broker, more: &[(&str, &str)]) -> BaseProducer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker.bootstrap_servers());
+    for (name, value) in more {
+        config.set(*name, *value);
+    }
+    config.create().unwrap()
+}
+
+const WAIT: Duration = Duration::from_secs(10);
+
+/// Produces records: partition, key, value.
+fn produce(broker: &Broker, topic: &str, records: &[(i32, Option<&str>, Option<&str>)]) {
+    let producer = producer(broker, &[]);
+    for (partition, key, value) in records {
+        let mut record = BaseRecord::<str, str>::to(topic)
+            .partition(*partition)
+            .timestamp(1_700_000_000_000);
+        if let Some(key) = key {
+            record = record.key(key);
+        }
+        if let Some(value) = value {
+            record = record.payload(value);
+        }
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(WAIT).unwrap();
+}
+
+fn table(broker: &Broker, connector: &str, options: &[(&str, &str)]) -> Table {
+    let servers = broker.bootstrap_servers();
+    let options = [
+        ("connector", connector),
+        ("properties.bootstrap.servers", servers.as_str()),
+    ]
+    .iter()
+    .chain(options)
+    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+    .collect();
+    let column = |name: &str, data_type| TableColumn {
+        field: Field::new(name, data_type, true),
+        metadata: None,
+        is_virtual: false,
+    };
+    Table {
+        name: "orders".into(),
+        columns: vec![
+            column("id", DataType::Int64),
+            column("qty", DataType::Int64),
+        ],
+        options,
+        ..Table::default()
+    }
+}
+
+fn plain(broker: &Broker, options: &[(&str, &str)]) -> Table {
+    let defaults = [
+        ("topic", "orders"),
+        ("format", "json"),
+        ("scan.startup.mode", "earliest-offset"),
+    ];
+    let mut table = table(broker, "kafka", &defaults);
+    table.options.extend(
+        options
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+    );
+    table
+}
+
+fn upserted(broker: &Broker, options: &[(&str, &str)]) -> Table {
+    let defaults = [
+        ("topic", "orders"),
+        ("key.format", "json"),
+        ("value.format", "json"),
+    ];
+    let mut table = table(broker, "upsert-kafka", &[&defaults, options].concat());
+    table.primary_key = vec![0];
+    table
+}
+
+fn bounded<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    [&[("scan.bounded.mode", "latest-offset")], more].concat()
+}
+
+/// All polls of all partitions up to their end.
+fn read(table: &Table, wanted: &[Column], rows_max: usize) -> Result<Vec<Polled>> {
+    let source = crate::source(table, wanted)?;
+    let mut polls = Vec::new();
+    for partition in source.partitions()? {
+        let mut reader = source.open(&partition, partition.start)?;
+        loop {
+            let polled = reader.poll(rows_max, Duration::from_millis(200))?;
+            assert!(polled.delta.rows() <= rows_max);
+            let state = polled.state;
+            polls.push(polled);
+            if state == State::End {
+                break;
+            }
+        }
+    }
+    Ok(polls)
+}
+
+/// Weight and the BIGINT columns of each row.
+fn rows(polls: &[Polled]) -> Vec<(i64, Vec<Option<i64>>)> {
+    let mut rows = Vec::new();
+    for polled in polls {
+        for row in 0..polled.delta.rows() {
+            let columns = polled.delta.batch().columns().iter();
+            let value = |column: &arrow::array::ArrayRef| {
+                let column = column.as_primitive::<Int64Type>();
+                column.is_valid(row).then(|| column.value(row))
+            };
+            rows.push((polled.delta.weight(row), columns.map(value).collect()));
+        }
+    }
+    rows
+}
+
+fn ids(table: &Table) -> Vec<i64> {
+    let polls = read(table, &columns::physical(table), 1000).unwrap();
+    rows(&polls)
+        .iter()
+        .map(|(_, row)| row[0].unwrap())
+        .collect()
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|n| format!("{{\"id\":{n},\"qty\":{}}}", n * 2))
+        .collect()
+}
+
+#[test]
+fn records_are_read_from_every_partition_and_resume_at_an_offset() {
+    let broker = broker(2);
+    let values = numbered(5000);
+    let records: Vec<_> = values
+        .iter()
+        .enumerate()
+        .map(|(n, v)| ((n % 2) as i32, None, Some(v.as_str())))
+        .collect();
+    produce(&broker, "orders", &records);
+    let table = plain(&broker, &bounded(&[]));
+    let polls = read(&table, &columns::physical(&table), 100).unwrap();
+    let found: Vec<i64> = rows(&polls)
+        .iter()
+        .map(|(_, row)| row[0].unwrap())
+        .collect();
+    let expected: Vec<i64> = (0..5000).step_by(2).chain((1..5000).step_by(2)).collect();
+    assert_eq!(found, expected);
+
+    let source = crate::source(&table, &columns::physical(&table)).unwrap();
+    let partitions = source.partitions().unwrap();
+    assert_eq!(partitions[1].name, "orders/1");
+    assert_eq!(partitions[1].end, Some(Offset(2500)));
+    let mut reader = source.open(&partitions[1], Offset(2499)).unwrap();
+    let mut polled = reader.poll(10, WAIT).unwrap();
+    if polled.delta.is_empty() {
+        polled = reader.poll(10, WAIT).unwrap();
+    }
+    assert_eq!(
+        rows(std::slice::from_ref(&polled)),
+        [(1, vec![Some(4999), Some(9998)])]
+    );
+    assert_eq!((polled.position, polled.state), (Offset(2500), State::End));
+    assert_eq!(reader.end(), Some(Offset(2500)));
+}
+
+#[test]
+fn a_poll_returns_as_soon_as_a_record_is_there() {
+    let broker = broker(1);
+    produce(&broker, "orders", &[(0, None, Some("{\"id\":0}"))]);
+    let table = plain(&broker, &[]);
+    let source = crate::source(&table, &columns::physical(&table)).unwrap();
+    let partition = &source.partitions().unwrap()[0];
+    let mut reader = source.open(partition, Offset(0)).unwrap();
+    while reader
+        .poll(100, Duration::from_millis(100))
+        .unwrap()
+        .position
+        < Offset(1)
+    {}
+    let caught_up = reader.poll(100, Duration::from_millis(10)).unwrap();
+    assert_eq!(caught_up.state, State::CaughtUp);
+    let producer = producer(&broker, &[("linger.ms", "0")]);
+    for n in 1..20 {
+        let value = format!("{{\"id\":{n}}}");
+        producer
+            .send(BaseRecord::<str, str>::to("orders").payload(&value))
+            .unwrap();
+        let polled = loop {
+            let polled = reader.poll(100, WAIT).unwrap();
+            if !polled.delta.is_empty() {
+                break polled;
+            }
+        };
+        assert_eq!(polled.position, Offset(n + 1));
+    }
+}
+
+#[test]
+fn startup_and_end_by_time_offsets_and_group() {
+    let broker = broker(1);
+    let producer = producer(&broker, &[]);
+    for n in 0..10_i64 {
+        let value = format!("{{\"id\":{n}}}");
+        producer
+            .send(
+                BaseRecord::<str, str>::to("orders")
+                    .payload(&value)
+                    .timestamp(1000 * n + 500),
+            )
+            .unwrap();
+        producer.flush(WAIT).unwrap();
+    }
+    let time = |ms: &str| {
+        let given = [
+            ("scan.startup.mode", "timestamp"),
+            ("scan.startup.timestamp-millis", ms),
+        ];
+        ids(&plain(&broker, &bounded(&given)))
+    };
+    assert_eq!(time("6501"), [7, 8, 9]);
+    assert_eq!(time("99000"), [0; 0]);
+    let given = [
+        ("scan.startup.mode", "specific-offsets"),
+        ("scan.startup.specific-offsets", "partition:0,offset:3"),
+        ("scan.bounded.mode", "specific-offsets"),
+        ("scan.bounded.specific-offsets", "partition:0,offset:5"),
+    ];
+    assert_eq!(ids(&plain(&broker, &given)), [3, 4]);
+    let given = [
+        ("scan.bounded.mode", "timestamp"),
+        ("scan.bounded.timestamp-millis", "2000"),
+    ];
+    assert_eq!(ids(&plain(&broker, &given)), [0, 1]);
+    let group = [
+        ("scan.startup.mode", "group-offsets"),
+        ("properties.group.id", "g"),
+    ];
+    let given = bounded(&[&group[..], &[("properties.auto.offset.reset", "latest")]].concat());
+    assert_eq!(ids(&plain(&broker, &given)), [0; 0]);
+    let table = plain(&broker, &bounded(&group));
+    let error = read(&table, &columns::physical(&table), 10).unwrap_err();
+    assert!(
+        error
+            .message
+            .contains("'g' has committed no offset of 'orders/0'"),
+        "{error}"
+    );
+}
+
+#[test]
+fn positions_are_committed_for_the_group_and_group_offsets_begin_there() {
+    let broker = broker(1);
+    produce(
+        &broker,
+        "orders",
+        &[
+            (0, None, Some("{\"id\":0}")),
+            (0, None, Some("{\"id\":1}")),
+            (0, None, Some("{\"id\":2}")),
+        ],
+    );
+    let group = [
+        ("properties.group.id", "g"),
+        ("properties.auto.commit.interval.ms", "10"),
+    ];
+    let first = plain(&broker, &group);
+    let source = crate::source(&first, &columns::physical(&first)).unwrap();
+    let mut reader = source
+        .open(&source.partitions().unwrap()[0], Offset(0))
+        .unwrap();
+    while reader.poll(2, Duration::from_millis(20)).unwrap().position < Offset(2) {}
+    // Asking again says that two records were taken; the third is not.
+    reader.poll(0, Duration::ZERO).unwrap();
+    let more = [
+        ("scan.startup.mode", "group-offsets"),
+        ("properties.auto.offset.reset", "earliest"),
+    ];
+    let given = bounded(&[&group[..], &more].concat());
+    let started = crate::clock::now();
+    while ids(&plain(&broker, &given)) != [2] {
+        assert!(
+            started.elapsed() < WAIT,
+            "the group's offsets were not committed"
+        );
+    }
+}
+
+#[test]
+fn metadata_and_keys_are_columns() {
+    let broker = broker(3);
+    let producer = producer(&broker, &[]);
+    let headers = OwnedHeaders::new().insert(Header {
+        key: "trace",
+        value: Some("abc"),
+    });
+    let record = BaseRecord::to("orders")
+        .partition(2)
+        .key("{\"id\":5}")
+        .payload("{\"qty\":7}")
+        .timestamp(1_700_000_000_123)
+        .headers(headers);
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(WAIT).unwrap();
+    let given = [
+        ("key.format", "json"),
+        ("key.fields", "id"),
+        ("value.fields-include", "EXCEPT_KEY"),
+    ];
+    let table = plain(&broker, &bounded(&given));
+    let metadata = |key: &str| {
+        let offers = crate::check(&table).unwrap().metadata;
+        let offer = offers.into_iter().find(|offer| offer.key == key).unwrap();
+        Column {
+            field: Field::new(key, offer.data_type, true),
+            place: Place::Metadata(key.into()),
+        }
+    };
+    let mut wanted = columns::physical(&table);
+    let keys = [
+        "topic",
+        "partition",
+        "offset",
+        "timestamp",
+        "timestamp-type",
+        "headers",
+        "leader-epoch",
+    ];
+    wanted.extend(keys.map(metadata));
+    let polls = read(&table, &wanted, 10).unwrap();
+    let batch = polls
+        .iter()
+        .map(|p| p.delta.batch())
+        .find(|b| b.num_rows() == 1)
+        .unwrap();
+    assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(0), 5);
+    assert_eq!(batch.column(1).as_primitive::<Int64Type>().value(0), 7);
+    assert_eq!(batch.column(2).as_string_view().value(0), "orders");
+    assert_eq!(batch.column(3).as_primitive::<Int32Type>().value(0), 2);
+    assert_eq!(batch.column(4).as_primitive::<Int64Type>().value(0), 0);
+    assert_eq!(
+        batch
+            .column(5)
+            .as_primitive::<TimestampMillisecondType>()
+            .value(0),
+        1_700_000_000_123
+    );
+    assert_eq!(
+        batch.column(5).data_type(),
+        &DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
+    );
+    assert_eq!(batch.column(6).as_string_view().value(0), "CreateTime");
+    let entries = batch.column(7).as_map().value(0);
+    assert_eq!(entries.column(0).as_string_view().value(0), "trace");
+    assert_eq!(entries.column(1).as_binary_view().value(0), b"abc");
+}
+
+#[test]
+fn upserts_and_tombstones_keep_their_order() {
+    let broker = broker(1);
+    let records = [
+        (0, Some("{\"id\":1}"), Some("{\"id\":1,\"qty\":10}")),
+        (0, Some("{\"id\":2}"), Some("{\"id\":2,\"qty\":20}")),
+        (0, Some("{\"id\":1}"), None),
+        (0, Some("{\"id\":2}"), Some("{\"id\":2,\"qty\":oops}")),
+        (0, None, Some("{\"id\":9,\"qty\":9}")),
+        (0, Some("{\"id\":2}"), Some("{\"id\":2,\"qty\":21}")),
+    ];
+    produce(&broker, "orders", &records);
+    let table = upserted(&broker, &bounded(&[]));
+    assert_eq!(
+        crate::check(&table).unwrap().source.unwrap().changes,
+        Changes::Upsert(vec![0])
+    );
+    for rows_max in [1, 1000] {
+        let polls = read(&table, &columns::physical(&table), rows_max).unwrap();
+        let expected = [
+            (1, vec![Some(1), Some(10)]),
+            (1, vec![Some(2), Some(20)]),
+            (-1, vec![Some(1), None]),
+            (1, vec![Some(2), Some(21)]),
+        ];
+        assert_eq!(rows(&polls), expected);
+        let bad: Vec<_> = polls.iter().flat_map(|polled| &polled.bad).collect();
+        assert_eq!(
+            bad.iter().map(|bad| bad.offset.0).collect::<Vec<_>>(),
+            [3, 4]
+        );
+        assert!(bad[1].reason.contains("no key"), "{}", bad[1].reason);
+    }
+}
+
+#[test]
+fn tombstones_are_nothing_to_a_plain_topic_and_bad_records_are_reported() {
+    let broker = broker(1);
+    let records = [
+        (0, None, Some("{\"id\":1,\"qty\":1}")),
+        (0, Some("k"), None),
+        (0, None, Some("not json")),
+        (0, None, Some("{\"id\":2,\"qty\":2}")),
+        (0, Some("k"), None),
+    ];
+    produce(&broker, "orders", &records);
+    let table = plain(&broker, &bounded(&[]));
+    let polls = read(&table, &columns::physical(&table), 1000).unwrap();
+    assert_eq!(
+        rows(&polls),
+        [(1, vec![Some(1), Some(1)]), (1, vec![Some(2), Some(2)])]
+    );
+    let bad: Vec<_> = polls.iter().flat_map(|polled| &polled.bad).collect();
+    assert_eq!(
+        (bad.len(), bad[0].offset, bad[0].bytes.as_slice()),
+        (1, Offset(2), b"not json".as_slice())
+    );
+    assert_eq!(polls.last().unwrap().position, Offset(5));
+}
+
+#[test]
+fn aborted_records_are_not_read_and_do_not_hide_the_end() {
+    let broker = broker(1);
+    produce(&broker, "orders", &[(0, None, Some("{\"id\":1}"))]);
+    let producer = producer(&broker, &[("transactional.id", "t")]);
+    producer.init_transactions(WAIT).unwrap();
+    let write = |id: i64, commit: bool| {
+        producer.begin_transaction().unwrap();
+        let value = format!("{{\"id\":{id}}}");
+        producer
+            .send(
+                BaseRecord::<str, str>::to("orders")
+                    .partition(0)
+                    .payload(&value),
+            )
+            .unwrap();
+        match commit {
+            true => producer.commit_transaction(WAIT).unwrap(),
+            false => {
+                producer.flush(WAIT).unwrap();
+                producer.abort_transaction(WAIT).unwrap();
+            }
+        }
+    };
+    write(2, true);
+    write(3, false);
+    assert_eq!(ids(&plain(&broker, &bounded(&[]))), [1, 2]);
+    let given = bounded(&[("properties.isolation.level", "read_uncommitted")]);
+    assert_eq!(ids(&plain(&broker, &given)), [1, 2, 3]);
+}
+
+#[test]
+fn topics_are_found_by_pattern_and_new_ones_are_read_from_their_start() {
+    let broker = broker(1);
+    let one = [(0, None, Some("{\"id\":1}"))];
+    produce(&broker, "orders-eu", &one);
+    produce(&broker, "orders-us", &one);
+    produce(&broker, "xorders-us", &one);
+    let mut table = plain(
+        &broker,
+        &[
+            ("topic-pattern", "orders-.*"),
+            ("scan.topic-partition-discovery.interval", "1 ns"),
+        ],
+    );
+    table.options.remove("topic");
+    table
+        .options
+        .insert("scan.startup.mode".into(), "latest-offset".into());
+    let source = crate::source(&table, &columns::physical(&table)).unwrap();
+    let found = |source: &dyn Source| -> Vec<(String, i64)> {
+        let partitions = source.partitions().unwrap();
+        partitions
+            .into_iter()
+            .map(|p| (p.name, p.start.0))
+            .collect()
+    };
+    assert_eq!(
+        found(&*source),
+        [("orders-eu/0".into(), 1), ("orders-us/0".into(), 1)]
+    );
+    produce(&broker, "orders-asia", &one);
+    let again = found(&*source);
+    assert_eq!(again[2], ("orders-asia/0".into(), 0));
+    assert_eq!(again[0], ("orders-eu/0".into(), 1));
+}
+
+#[test]
+fn an_unreachable_broker_is_retryable_within_a_bounded_time() {
+    let broker = broker(1);
+    let mut table = plain(&broker, &[("properties.default.api.timeout.ms", "300")]);
+    // A port that nobody listens on.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    table
+        .options
+        .insert("properties.bootstrap.servers".into(), free.to_string());
+    let source = crate::source(&table, &columns::physical(&table)).unwrap();
+    let started = crate::clock::now();
+    let error = source.partitions().unwrap_err();
+    assert!(started.elapsed() < WAIT);
+    assert_eq!(error.kind, Kind::Retryable);
+    assert!(error.message.contains(&free.to_string()), "{error}");
+}
+
+#[test]
+fn a_missing_topic_and_a_missing_offset_are_loud() {
+    let broker = Broker::start_blocking(Config {
+        auto_create_topics: false,
+        ..Config::default()
+    })
+    .unwrap();
+    let table = plain(&broker, &[]);
+    let error = read(&table, &columns::physical(&table), 10).unwrap_err();
+    assert_eq!(error.kind, Kind::User);
+    assert!(error.message.contains("'orders'"), "{error}");
+}
+
+#[test]
+fn an_offset_that_is_gone_is_an_error_unless_the_table_says_what_then() {
+    let broker = broker(1);
+    produce(&broker, "orders", &[(0, None, Some("{\"id\":1}"))]);
+    let poll = |options: &[(&str, &str)]| -> Result<Vec<(i64, Vec<Option<i64>>)>> {
+        let table = plain(&broker, options);
+        let source = crate::source(&table, &columns::physical(&table)).unwrap();
+        let partition = &source.partitions().unwrap()[0];
+        let mut reader = source.open(partition, Offset(77)).unwrap();
+        let started = crate::clock::now();
+        loop {
+            let polled = reader.poll(10, Duration::from_millis(100))?;
+            if !polled.delta.is_empty() {
+                return Ok(rows(&[polled]));
+            }
+            assert!(started.elapsed() < WAIT, "nothing happened");
+        }
+    };
+    let error = poll(&[]).unwrap_err();
+    assert_eq!(error.kind, Kind::User);
+    assert!(error.hint.unwrap().contains("auto.offset.reset"));
+    let given = [("properties.auto.offset.reset", "earliest")];
+    assert_eq!(poll(&given).unwrap(), [(1, vec![Some(1), None])]);
+}
+
+#[test]
+fn options_are_checked_without_a_broker() {
+    let broker = broker(1);
+    let refused = |options: &[(&str, &str)], without: &str| {
+        let mut table = plain(&broker, options);
+        table.options.remove(without);
+        crate::check(&table).unwrap_err().to_string()
+    };
+    assert!(refused(&[], "scan.startup.mode").contains("properties.group.id"));
+    assert!(refused(&[], "topic").contains("'topic'"));
+    assert!(refused(&[("topic-pattern", "x")], "").contains("both"));
+    assert!(refused(&[("scan.startup.mod", "x")], "").contains("did you mean 'scan.startup.mode'"));
+    assert!(refused(&[("properties.fetch.mim.bytes", "1")], "").contains("fetch.mim.bytes"));
+    assert!(
+        refused(&[("json.ignore-parse-error", "true")], "").contains("json.ignore-parse-error")
+    );
+    let mut keyless = upserted(&broker, &[]);
+    keyless.primary_key.clear();
+    assert!(
+        crate::check(&keyless)
+            .unwrap_err()
+            .message
+            .contains("no primary key")
+    );
+}
