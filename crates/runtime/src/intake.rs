@@ -1,0 +1,573 @@
+//! What the next step takes from the queues of all partitions, and how far event time has come there.
+//!
+//! Partitions are visited in turn, one poll a turn. When all sources are bounded the turn waits for a partition that
+//! has nothing yet, so that the steps are cut the same way in every run; a live job takes what is there.
+
+use crate::bell::Bell;
+use crate::clock::Clock;
+use crate::letters;
+use crate::meter::{BadMeter, LaneMeter, add};
+use crate::queue::{Entry, Item, Limits, Pop, Queue};
+use crate::reader::{Lane as ReaderLane, Readers, Reading};
+use crate::record::Range;
+use crate::step::StepInput;
+use crate::watermark::{self, NodeTime, PartitionTime};
+use millstream_dataflow::graph::{NodeId, OnBad, SourceNode};
+use millstream_dataflow::source::{Offset, Partition};
+use millstream_dataflow::{Delta, Error, Result, Watermark};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Deltas below this are joined before operators see them.
+const SMALL_ROWS: usize = 4_096;
+
+/// How partitions are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) poll_rows: usize,
+    pub(crate) queue_rows: usize,
+    pub(crate) queue_items: usize,
+    pub(crate) step_rows_max: Option<usize>,
+    pub(crate) threads_max: usize,
+    pub(crate) seed: u64,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Rung when there is something to take.
+    pub(crate) stepper: Arc<Bell>,
+}
+
+pub(crate) struct Intake {
+    settings: Settings,
+    feeds: Vec<Feed>,
+    readers: Readers,
+    /// Every lane, as places of feed and lane, in the order of their turns.
+    turns: Vec<(usize, usize)>,
+    next_turn: usize,
+    /// Whether a turn waits for a partition that has nothing yet.
+    ordered: bool,
+    taken: Vec<Taken>,
+    taken_rows: usize,
+    failures: Vec<(NodeId, Error)>,
+    lanes_started: u64,
+}
+
+/// A source that is read.
+pub(crate) struct Feed {
+    pub(crate) id: NodeId,
+    pub(crate) node: SourceNode,
+    pub(crate) table: Arc<str>,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) bad: Arc<BadMeter>,
+    time: NodeTime,
+    /// Whether its partitions are known.
+    discovered: bool,
+    failed: bool,
+    touched: bool,
+}
+
+/// A partition that is read.
+pub(crate) struct Lane {
+    pub(crate) partition: Partition,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) position: Offset,
+    pub(crate) time: PartitionTime,
+    /// Whether the reader has come to where it was told to stop.
+    pub(crate) reached: bool,
+}
+
+struct Taken {
+    feed: usize,
+    lane: usize,
+    item: Item,
+}
+
+/// What came of a look into the queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gathered {
+    /// A step can run with what has been taken, which may be nothing.
+    Ready,
+    /// The partition whose turn it is has nothing yet.
+    Waiting,
+}
+
+impl Intake {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            readers: Readers::new(settings.threads_max),
+            settings,
+            feeds: Vec::new(),
+            turns: Vec::new(),
+            next_turn: 0,
+            ordered: true,
+            taken: Vec::new(),
+            taken_rows: 0,
+            failures: Vec::new(),
+            lanes_started: 0,
+        }
+    }
+
+    pub(crate) fn feeds(&self) -> &[Feed] {
+        &self.feeds
+    }
+
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.ordered
+    }
+
+    /// Adds a source whose partitions will be told later.
+    pub(crate) fn add_source(&mut self, id: NodeId, node: SourceNode) {
+        self.feeds.push(Feed {
+            id,
+            table: node.table.as_str().into(),
+            node,
+            lanes: Vec::new(),
+            bad: Arc::default(),
+            time: NodeTime::default(),
+            discovered: false,
+            failed: false,
+            touched: true,
+        });
+        self.ordered = self.feeds.iter().all(|feed| feed.node.source.bounded());
+    }
+
+    /// These partitions exist: those that are new are read from where they start, up to `until` if that is given.
+    pub(crate) fn add_partitions(
+        &mut self,
+        id: NodeId,
+        partitions: Vec<Partition>,
+        now_ms: i64,
+        until: impl Fn(&Partition) -> Option<Offset>,
+    ) -> Result<()> {
+        let Some(at) = self.feeds.iter().position(|feed| feed.id == id) else {
+            return Ok(());
+        };
+        self.feeds[at].discovered = true;
+        self.feeds[at].touched = true;
+        if self.feeds[at].failed {
+            return Ok(());
+        }
+        let known = |feed: &Feed, name: &str| feed.lanes.iter().any(|l| l.partition.name == name);
+        let fresh: Vec<Partition> = partitions
+            .into_iter()
+            .filter(|partition| !known(&self.feeds[at], &partition.name))
+            .collect();
+        let count = self.turns.len() + fresh.len();
+        for partition in fresh {
+            let from = partition.start;
+            let until = until(&partition);
+            let meter = LaneMeter::new(id, &self.feeds[at].table, &partition.name, from);
+            let queue = self.read(at, &partition, from, until, Arc::new(meter), count)?;
+            self.feeds[at].lanes.push(Lane {
+                partition,
+                queue,
+                position: from,
+                time: PartitionTime {
+                    watermark: Watermark::MIN,
+                    active_ms: now_ms,
+                    waiting: false,
+                    ended: false,
+                },
+                reached: false,
+            });
+        }
+        self.line_up();
+        Ok(())
+    }
+
+    /// Starts to read a partition; `lanes` of them share the memory.
+    fn read(
+        &mut self,
+        feed: usize,
+        partition: &Partition,
+        from: Offset,
+        until: Option<Offset>,
+        meter: Arc<LaneMeter>,
+        lanes: usize,
+    ) -> Result<Arc<Queue>> {
+        let settings = &self.settings;
+        let share = settings
+            .step_rows_max
+            .map_or(usize::MAX, |rows| rows / lanes.max(1));
+        let poll_rows = settings.poll_rows.min(share).max(1);
+        let limits = Limits {
+            rows: (settings.queue_rows / lanes.max(1)).max(1),
+            items: settings.queue_items.max(1),
+        };
+        self.lanes_started += 1;
+        let node = &self.feeds[feed].node;
+        let reading = Reading {
+            source: Arc::clone(&node.source),
+            prepare: Arc::clone(&node.prepare),
+            partition: partition.clone(),
+            from,
+            until,
+            poll_rows,
+            clock: Arc::clone(&settings.clock),
+            seed: settings
+                .seed
+                .wrapping_mul(0x9e37_79b9)
+                .wrapping_add(self.lanes_started),
+        };
+        let stepper = Arc::clone(&settings.stepper);
+        let mut made = None;
+        self.readers.add(|bell| {
+            let queue = Arc::new(Queue::new(limits, bell, stepper, meter));
+            made = Some(Arc::clone(&queue));
+            ReaderLane::new(reading, queue)
+        })?;
+        made.ok_or_else(|| Error::internal("a partition without a queue"))
+    }
+
+    /// Reads on from where each partition stands, up to `until`, for lanes that have come to where they had to stop.
+    pub(crate) fn read_on(
+        &mut self,
+        id: NodeId,
+        until: impl Fn(&Partition) -> Option<Offset>,
+    ) -> Result<()> {
+        let Some(feed) = self.feeds.iter().position(|feed| feed.id == id) else {
+            return Ok(());
+        };
+        for at in 0..self.feeds[feed].lanes.len() {
+            let lane = &self.feeds[feed].lanes[at];
+            let (partition, from) = (lane.partition.clone(), lane.position);
+            let meter = Arc::clone(&lane.queue.meter);
+            let Some(until) = until(&partition).filter(|until| lane.reached && *until > from)
+            else {
+                continue;
+            };
+            let lanes = self.turns.len();
+            let queue = self.read(feed, &partition, from, Some(until), meter, lanes)?;
+            let lane = &mut self.feeds[feed].lanes[at];
+            lane.queue = queue;
+            lane.reached = false;
+        }
+        Ok(())
+    }
+
+    /// Stops reading a source.
+    pub(crate) fn remove_source(&mut self, id: NodeId) {
+        if let Some(at) = self.feeds.iter().position(|feed| feed.id == id) {
+            self.feeds.remove(at).close();
+            self.taken.retain(|taken| taken.feed != at);
+            for taken in &mut self.taken {
+                taken.feed -= usize::from(taken.feed > at);
+            }
+            self.taken_rows = self.taken.iter().map(|taken| taken.item.delta.rows()).sum();
+        }
+        self.ordered = self.feeds.iter().all(|feed| feed.node.source.bounded());
+        self.line_up();
+    }
+
+    fn line_up(&mut self) {
+        let lanes = |(at, feed): (usize, &Feed)| {
+            (0..feed.lanes.len())
+                .map(move |lane| (at, lane))
+                .collect::<Vec<_>>()
+        };
+        self.turns = self.feeds.iter().enumerate().flat_map(lanes).collect();
+        self.next_turn = self.next_turn.min(self.turns.len().saturating_sub(1));
+    }
+
+    /// The source cannot be read any more.
+    pub(crate) fn fail(&mut self, id: NodeId, error: Error) {
+        if let Some(feed) = self
+            .feeds
+            .iter_mut()
+            .find(|feed| feed.id == id && !feed.failed)
+        {
+            feed.failed = true;
+            feed.close();
+            self.failures.push((id, error));
+        }
+    }
+
+    /// Takes from the queues, up to this many rows together with what has been taken before and not been stepped.
+    pub(crate) fn gather(&mut self, rows_max: usize) -> Gathered {
+        let mut in_vain = 0;
+        while in_vain < self.turns.len() && self.taken_rows < rows_max {
+            let (feed, lane) = self.turns[self.next_turn];
+            let room = if self.taken_rows == 0 {
+                usize::MAX
+            } else {
+                rows_max - self.taken_rows
+            };
+            let open = {
+                let feed = &self.feeds[feed];
+                !feed.failed && !feed.lanes[lane].time.ended && !feed.lanes[lane].reached
+            };
+            let entry = match open.then(|| self.feeds[feed].lanes[lane].queue.pop(room)) {
+                Some(Pop::Entry(entry)) => Some(entry),
+                Some(Pop::TooLarge) => break,
+                Some(Pop::Empty) if self.ordered => return Gathered::Waiting,
+                Some(Pop::Empty) | None => None,
+            };
+            self.next_turn = (self.next_turn + 1) % self.turns.len();
+            match entry {
+                None => in_vain += 1,
+                Some(entry) => {
+                    in_vain = 0;
+                    self.take(feed, lane, entry);
+                }
+            }
+        }
+        Gathered::Ready
+    }
+
+    fn take(&mut self, feed_at: usize, lane_at: usize, entry: Entry) {
+        let feed = &mut self.feeds[feed_at];
+        let lane = &mut feed.lanes[lane_at];
+        feed.touched = true;
+        match entry {
+            Entry::Item(item) => {
+                self.taken_rows += item.delta.rows();
+                lane.position = item.to;
+                self.taken.push(Taken {
+                    feed: feed_at,
+                    lane: lane_at,
+                    item,
+                });
+            }
+            Entry::End => {
+                lane.time.ended = true;
+                lane.queue.meter.ended.store(true, Relaxed);
+            }
+            Entry::Reached => lane.reached = true,
+            Entry::Failed(error) => {
+                let place = format!("table {}, partition {}", feed.table, lane.partition.name);
+                let id = feed.id;
+                self.fail(id, error.context(place));
+            }
+        }
+    }
+
+    /// The input of a step from all that has been taken; without anything new there is none.
+    pub(crate) fn finish(
+        &mut self,
+        now_ms: i64,
+        ranges: Option<&mut Vec<Range>>,
+    ) -> Option<StepInput> {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.taken_rows = 0;
+        taken.sort_by_key(|taken| (taken.feed, taken.lane));
+        if let Some(ranges) = ranges {
+            ranges.extend(taken.iter().map(|taken| self.range(taken)));
+        }
+        let mut deltas = self.deltas(taken, now_ms);
+        let times = self.times(now_ms);
+        let failures = std::mem::take(&mut self.failures);
+        deltas.retain(|(id, _)| !failures.iter().any(|(failed, _)| failed == id));
+        let something = !deltas.is_empty() || !times.is_empty() || !failures.is_empty();
+        something.then(|| StepInput {
+            now_ms,
+            deltas,
+            times,
+            failures,
+            ..StepInput::default()
+        })
+    }
+
+    fn range(&self, taken: &Taken) -> Range {
+        let feed = &self.feeds[taken.feed];
+        Range {
+            source: feed.id,
+            partition: Arc::clone(&feed.lanes[taken.lane].queue.meter.partition),
+            from: taken.item.from,
+            to: taken.item.to,
+        }
+    }
+
+    /// The rows by node: those of the sources, then their bad records as rows of the nodes that hold dead letters.
+    fn deltas(&mut self, taken: Vec<Taken>, now_ms: i64) -> Vec<(NodeId, Vec<Delta>)> {
+        let mut rows: Vec<(NodeId, Vec<Delta>)> = Vec::new();
+        let mut letters: Vec<(NodeId, Vec<Delta>)> = Vec::new();
+        for Taken { feed, lane, item } in taken {
+            if !item.bad.is_empty() {
+                self.bad(feed, lane, &item, &mut letters);
+            }
+            let feed = &mut self.feeds[feed];
+            let lane = &mut feed.lanes[lane];
+            let meter = &lane.queue.meter;
+            meter.set_position(item.to);
+            add(&meter.rows, item.delta.rows());
+            if let Some(watermark) = item.watermark.filter(|mark| *mark > lane.time.watermark) {
+                lane.time.watermark = watermark;
+                meter.set_watermark(watermark);
+            }
+            if item.delta.is_empty() {
+                continue;
+            }
+            lane.time.active_ms = now_ms;
+            match rows.last_mut() {
+                Some((id, deltas)) if *id == feed.id => push(deltas, item.delta),
+                _ => rows.push((feed.id, vec![item.delta])),
+            }
+        }
+        rows.extend(letters);
+        rows
+    }
+
+    fn bad(
+        &mut self,
+        feed_at: usize,
+        lane_at: usize,
+        item: &Item,
+        letters: &mut Vec<(NodeId, Vec<Delta>)>,
+    ) {
+        let feed = &self.feeds[feed_at];
+        let partition = &feed.lanes[lane_at].partition.name;
+        item.bad
+            .iter()
+            .for_each(|record| feed.bad.count(&record.reason));
+        match feed.node.on_bad {
+            OnBad::Skip => {}
+            OnBad::Fail => {
+                let error = letters::failure(&feed.table, partition, &item.bad[0]);
+                let id = feed.id;
+                self.fail(id, error);
+            }
+            OnBad::DeadLetter(node) => match letters::rows(partition, &item.bad) {
+                Ok(delta) => match letters.iter_mut().find(|(id, _)| *id == node) {
+                    Some((_, deltas)) => push(deltas, delta),
+                    None => letters.push((node, vec![delta])),
+                },
+                Err(error) => self.failures.push((node, error)),
+            },
+        }
+    }
+
+    /// The sources whose time moved, and the nodes of dead letters whose sources have all ended.
+    fn times(&mut self, now_ms: i64) -> Vec<(NodeId, NodeTime)> {
+        let ordered = self.ordered;
+        let mut moved = Vec::new();
+        for feed in &mut self.feeds {
+            if !feed.touched && (feed.node.idle_timeout_ms.is_none() || ordered) {
+                continue;
+            }
+            feed.touched = false;
+            let time = feed.time_at(now_ms, ordered);
+            if time != feed.time {
+                feed.time = time;
+                moved.push((feed.id, time));
+            }
+        }
+        if moved.iter().any(|(_, time)| *time == NodeTime::END) {
+            moved.extend(self.ended_letters());
+        }
+        moved
+    }
+
+    fn ended_letters(&self) -> Vec<(NodeId, NodeTime)> {
+        let mut ended: HashMap<NodeId, bool> = HashMap::new();
+        for feed in &self.feeds {
+            if let OnBad::DeadLetter(node) = feed.node.on_bad {
+                *ended.entry(node).or_insert(true) &= feed.is_ended();
+            }
+        }
+        let all = ended.into_iter().filter(|(_, ended)| *ended);
+        all.map(|(node, _)| (node, NodeTime::END)).collect()
+    }
+
+    /// When some partition falls idle next if nothing comes.
+    pub(crate) fn idle_at(&self) -> Option<i64> {
+        if self.ordered {
+            return None;
+        }
+        let lanes = |feed: &Feed| {
+            let timeout = feed.node.idle_timeout_ms;
+            let active = feed
+                .lanes
+                .iter()
+                .filter(|lane| !lane.queue.meter.idle.load(Relaxed));
+            active
+                .filter_map(|lane| watermark::idle_at(&lane.time, timeout))
+                .min()
+        };
+        self.feeds.iter().filter_map(lanes).min()
+    }
+
+    /// Whether some partition has more than it could give so far.
+    pub(crate) fn is_behind(&self) -> bool {
+        let behind = |lane: &Lane| {
+            !lane.time.ended && !lane.queue.meter.caught_up.load(Relaxed) && !lane.queue.is_empty()
+        };
+        self.feeds.iter().flat_map(|feed| &feed.lanes).any(behind)
+    }
+
+    /// Whether nothing will ever come again.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.taken.is_empty() && self.failures.is_empty() && self.feeds.iter().all(Feed::is_ended)
+    }
+
+    /// Whether every reader has come to where it was told to stop, and all of it has been taken.
+    pub(crate) fn is_reached(&self) -> bool {
+        let reached = |lane: &Lane| lane.reached || lane.time.ended;
+        self.taken.is_empty() && self.feeds.iter().flat_map(|feed| &feed.lanes).all(reached)
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.feeds.iter().for_each(Feed::close);
+    }
+}
+
+impl Feed {
+    fn close(&self) {
+        self.lanes.iter().for_each(|lane| lane.queue.close());
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.failed
+            || (self.discovered
+                && self.node.source.bounded()
+                && self.lanes.iter().all(|lane| lane.time.ended))
+    }
+
+    fn time_at(&mut self, now_ms: i64, ordered: bool) -> NodeTime {
+        if self.lanes.is_empty() {
+            return if self.is_ended() {
+                NodeTime::END
+            } else {
+                self.time
+            };
+        }
+        let timeout = self.node.idle_timeout_ms.filter(|_| !ordered);
+        let bounded = self.node.source.bounded();
+        let times = self.lanes.iter_mut().map(|lane| {
+            lane.time.waiting = !lane.queue.is_empty();
+            let time = watermark::of_partition(&lane.time, now_ms, timeout);
+            lane.queue.meter.idle.store(time.idle, Relaxed);
+            time
+        });
+        let time = watermark::merge(times);
+        if time == NodeTime::END && !bounded {
+            // Its partitions have ended, but others may be added.
+            return NodeTime {
+                watermark: self.time.watermark,
+                idle: true,
+            };
+        }
+        NodeTime {
+            watermark: time.watermark.max(self.time.watermark),
+            idle: time.idle,
+        }
+    }
+
+    pub(crate) fn time(&self) -> NodeTime {
+        self.time
+    }
+}
+
+/// Appends a delta, joined with the last one if both are small.
+fn push(deltas: &mut Vec<Delta>, delta: Delta) {
+    if let Some(last) = deltas
+        .last_mut()
+        .filter(|last| last.rows() + delta.rows() <= SMALL_ROWS)
+    {
+        if let Ok(joined) = Delta::concat(&last.schema(), &[last.clone(), delta.clone()]) {
+            *last = joined;
+            return;
+        }
+    }
+    deltas.push(delta);
+}

@@ -1,0 +1,4 @@
+//! Jobs over sources, operators and sinks in memory.
+
+mod bounded;
+mod fixture;
