@@ -7,3 +7,4 @@ pub mod project;
 #[cfg(test)]
 mod testing;
 pub mod union;
+pub mod window;

@@ -90,6 +90,31 @@ pub(crate) struct Exported {
     pub(crate) body: Vec<Cells>,
 }
 
+impl Exported {
+    /// The entries of the groups that `keep` names.
+    pub(crate) fn retain(self, keep: impl Fn(u32) -> bool) -> Self {
+        if self.ids.iter().all(|id| keep(*id)) {
+            return self;
+        }
+        let rows: Vec<usize> = (0..self.ids.len())
+            .filter(|row| keep(self.ids[*row]))
+            .collect();
+        let pick = |cells: &Cells| {
+            let mut picked = cells.same_form();
+            // A removal has no body.
+            rows.iter()
+                .filter(|row| **row < cells.len())
+                .for_each(|row| picked.push_from(cells, *row));
+            picked
+        };
+        Self {
+            ids: rows.iter().map(|row| self.ids[*row]).collect(),
+            key: self.key.iter().map(pick).collect(),
+            body: self.body.iter().map(pick).collect(),
+        }
+    }
+}
+
 /// The rows of a batch that an accumulator folds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows<'a> {

@@ -1,28 +1,23 @@
-//! The groups of one aggregation with their accumulators: what GROUP BY holds once, and a window a slice.
+//! The groups of one aggregation with their accumulators: what GROUP BY holds once, and a window once a slice.
 //!
 //! A delta goes through in two halves, so that the owner can look at the groups before they change:
 //! [`Groups::resolve`], then [`Groups::update`].
 
-use super::accumulator::{Accumulator, Args, Exported, Rows};
-use super::plan::{AccumulatorPlan, Plan};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
-use millstream_dataflow::{Delta, Error, Result, Weights};
-use millstream_state::{Cells, Codec, GroupIndex, Lane};
+use super::accumulators::Accumulators;
+use super::plan::Plan;
+use arrow::array::ArrayRef;
+use millstream_dataflow::{Delta, Error, Result};
+use millstream_state::{Cells, GroupIndex};
 use std::sync::Arc;
 
 /// Groups and their accumulators, by group id.
 pub(crate) struct Groups {
     pub(super) plan: Arc<Plan>,
     pub(super) index: GroupIndex,
-    /// How many rows each group has, if the plan counts them.
-    pub(super) rows: Vec<i64>,
-    pub(super) accumulators: Vec<Box<dyn Accumulator>>,
+    pub(super) accumulators: Accumulators,
     pub(super) tracker: Option<Tracker>,
-    codecs: Vec<Codec>,
-    results: Vec<Codec>,
     ids: Vec<u32>,
     fresh: Vec<u32>,
-    selections: Vec<Selection>,
 }
 
 /// Which groups changed since the last save.
@@ -34,30 +29,14 @@ pub(super) struct Tracker {
     pub(super) gone: Vec<u32>,
 }
 
-/// The rows of a batch that pass a filter.
-#[derive(Debug, Default)]
-struct Selection {
-    picks: Vec<u32>,
-    ids: Vec<u32>,
-    weights: Vec<i64>,
-}
-
 impl Groups {
     pub(crate) fn new(plan: &Arc<Plan>) -> Result<Self> {
-        let codecs = plan
-            .lanes
-            .iter()
-            .map(|(_, data_type)| Codec::new(data_type));
         Ok(Self {
             index: GroupIndex::new(&plan.key_types)?,
-            rows: Vec::new(),
-            accumulators: plan.accumulators()?,
+            accumulators: Accumulators::new(plan)?,
             tracker: None,
-            codecs: codecs.collect::<Result<_>>()?,
-            results: plan.result_codecs()?,
             ids: Vec::new(),
             fresh: Vec::new(),
-            selections: plan.filters.iter().map(|_| Selection::default()).collect(),
             plan: Arc::clone(plan),
         })
     }
@@ -86,7 +65,7 @@ impl Groups {
         self.fresh.clear();
         self.index
             .resolve(&keys, delta.rows(), &mut self.ids, &mut self.fresh)?;
-        self.grow();
+        self.accumulators.grow(self.index.id_limit());
         Ok(())
     }
 
@@ -105,59 +84,24 @@ impl Groups {
     /// # Errors
     /// `BadData` when a value overflows its accumulator.
     pub(crate) fn update(&mut self, delta: &Delta, arrival: u64) -> Result<()> {
-        let weights = match delta.weights() {
-            Weights::AllOne => None,
-            Weights::Each(weights) => Some(&weights.values()[..]),
-        };
-        let all = Rows {
-            ids: &self.ids,
-            picks: None,
-            weights,
-            arrival,
-        };
-        if self.plan.count_rows {
-            let rows = self.rows.as_mut_slice();
-            all.each(None, |id, _, weight| rows[id] += weight);
-        }
-        let lanes: Vec<Lane> = self
-            .codecs
-            .iter()
-            .zip(&self.plan.lanes)
-            .map(|(codec, (column, _))| codec.encode(delta.column(*column)))
-            .collect::<Result<_>>()?;
-        let filters: Vec<BooleanArray> = self
-            .plan
-            .filters
-            .iter()
-            .map(|column| true_rows(delta.column(*column)))
-            .collect::<Result<_>>()?;
-        for (selection, filter) in self.selections.iter_mut().zip(&filters) {
-            selection.fill(filter, &self.ids, weights);
-        }
-        for (accumulator, plan) in self.accumulators.iter_mut().zip(&self.plan.accumulators) {
-            let (used, filter) = match plan {
-                AccumulatorPlan::Plain { args, filter, .. } => (args, *filter),
-                AccumulatorPlan::Distinct { args, .. } => (args, None),
-            };
-            let rows = filter.map_or(all, |filter| self.selections[filter].rows(all));
-            let args = Args {
-                lanes: &lanes,
-                used,
-                filters: &filters,
-            };
-            accumulator.update(&rows, &args)?;
-        }
-        Ok(())
+        self.accumulators.update(&self.ids, delta, arrival)
+    }
+
+    /// Remembers, if anyone saves, that the groups of the last delta changed.
+    pub(crate) fn touch_resolved(&mut self) {
+        let ids = std::mem::take(&mut self.ids);
+        self.touch(&ids);
+        self.ids = ids;
     }
 
     /// Whether a group has rows, so that it has a result.
     pub(crate) fn is_present(&self, id: u32) -> bool {
-        self.plan.append_only || self.rows[id as usize] > 0
+        self.accumulators.is_present(id)
     }
 
     /// Whether a group's insertions and retractions cancel.
     pub(crate) fn is_void(&self, id: u32) -> bool {
-        !self.plan.append_only && self.rows[id as usize] == 0
+        self.accumulators.is_void(id)
     }
 
     /// Adds the results of some groups to `out`, which has cells for each call.
@@ -165,20 +109,12 @@ impl Groups {
     /// # Errors
     /// `BadData` when a result does not fit its type.
     pub(crate) fn finish(&self, ids: &[u32], out: &mut [Cells]) -> Result<()> {
-        for (output, out) in self.plan.outputs.iter().zip(out) {
-            match output.accumulator {
-                None => out.extend_longs(ids.iter().map(|id| self.rows[*id as usize])),
-                Some(at) => self.accumulators[at]
-                    .finish(&output.finish, ids, out)
-                    .map_err(|error| error.context(output.field.name()))?,
-            }
-        }
-        Ok(())
+        self.accumulators.finish(ids, out)
     }
 
     /// Empty cells for each call.
     pub(crate) fn cells(&self) -> Vec<Cells> {
-        self.results.iter().map(Codec::cells).collect()
+        self.accumulators.cells()
     }
 
     /// The results in `cells`, or those at `picks`, as columns.
@@ -186,11 +122,7 @@ impl Groups {
     /// # Errors
     /// `Internal` when there is too much text for a column.
     pub(crate) fn decode(&self, cells: &[Cells], picks: Option<&[u32]>) -> Result<Vec<ArrayRef>> {
-        self.results
-            .iter()
-            .zip(cells)
-            .map(|(codec, cells)| codec.decode(cells, picks))
-            .collect()
+        self.accumulators.decode(cells, picks)
     }
 
     /// The key columns of some groups.
@@ -206,7 +138,7 @@ impl Groups {
         self.index.long(column, id)
     }
 
-    /// All groups, in the order in which they were made.
+    /// All groups, in the order of their ids.
     pub(crate) fn all(&self) -> Vec<u32> {
         self.index.live_ids()
     }
@@ -216,9 +148,24 @@ impl Groups {
         self.index.id_limit()
     }
 
+    /// What the groups hold.
+    pub(crate) fn accumulators(&self) -> &Accumulators {
+        &self.accumulators
+    }
+
     /// Whether there is no group.
     pub(crate) fn is_empty(&self) -> bool {
         self.index.is_empty()
+    }
+
+    /// The next save is as the first.
+    pub(crate) fn forget_saves(&mut self) {
+        self.tracker = None;
+    }
+
+    /// Whether these groups were ever saved.
+    pub(crate) fn is_saved(&self) -> bool {
+        self.tracker.is_some()
     }
 
     /// Drops groups with all that they hold.
@@ -226,12 +173,7 @@ impl Groups {
         if ids.is_empty() {
             return;
         }
-        if self.plan.count_rows {
-            ids.iter().for_each(|id| self.rows[*id as usize] = 0);
-        }
-        for accumulator in &mut self.accumulators {
-            accumulator.clear(ids);
-        }
+        self.accumulators.clear(ids);
         for id in ids {
             self.index.remove(*id);
             match &mut self.tracker {
@@ -263,68 +205,10 @@ impl Groups {
         self.fresh.clear();
         self.index
             .absorb(&other.index, &theirs, None, &mut self.ids, &mut self.fresh)?;
-        self.grow();
-        if self.plan.count_rows {
-            for (mine, theirs) in self.ids.iter().zip(&theirs) {
-                self.rows[*mine as usize] += other.rows[*theirs as usize];
-            }
-        }
-        let mut home = vec![0; other.id_limit()];
-        for (mine, theirs) in self.ids.iter().zip(&theirs) {
-            home[*theirs as usize] = *mine;
-        }
-        for (mine, other) in self.accumulators.iter_mut().zip(&other.accumulators) {
-            let mut state: Exported = other.shape().empty();
-            other.export(&theirs, &mut state);
-            state.ids.iter_mut().for_each(|id| *id = home[*id as usize]);
-            mine.merge(&state)?;
-        }
+        self.accumulators.grow(self.index.id_limit());
+        self.accumulators
+            .absorb(&self.ids, &other.accumulators, &theirs)?;
+        self.touch_resolved();
         Ok(())
     }
-
-    pub(super) fn grow(&mut self) {
-        let groups = self.index.id_limit();
-        if self.plan.count_rows && self.rows.len() < groups {
-            self.rows.resize(groups, 0);
-        }
-        for accumulator in &mut self.accumulators {
-            accumulator.grow(groups);
-        }
-    }
-}
-
-impl Selection {
-    fn fill(&mut self, filter: &BooleanArray, ids: &[u32], weights: Option<&[i64]>) {
-        self.picks.clear();
-        self.ids.clear();
-        self.weights.clear();
-        for row in filter.values().set_indices() {
-            self.picks.push(row as u32);
-            self.ids.push(ids[row]);
-        }
-        if let Some(weights) = weights {
-            self.weights
-                .extend(self.picks.iter().map(|row| weights[*row as usize]));
-        }
-    }
-
-    fn rows<'a>(&'a self, all: Rows<'a>) -> Rows<'a> {
-        Rows {
-            ids: &self.ids,
-            picks: Some(&self.picks),
-            weights: all.weights.map(|_| self.weights.as_slice()),
-            arrival: all.arrival,
-        }
-    }
-}
-
-/// A filter column in which no value is NULL.
-fn true_rows(column: &ArrayRef) -> Result<BooleanArray> {
-    let column = column
-        .as_boolean_opt()
-        .ok_or_else(|| Error::internal("a FILTER column is not BOOLEAN"))?;
-    if column.null_count() == 0 {
-        return Ok(column.clone());
-    }
-    Ok(arrow::compute::prep_null_mask_filter(column))
 }

@@ -4,11 +4,13 @@
 //! by_key (GROUP BY), ../window (a slice each)
 //!    groups        keys -> group ids; which rows pass which filter
 //!      plan        calls -> the accumulators that serve them
+//!      accumulators  all of them, by group id
 //!      accumulator count | sum | extreme | bag | distinct ...: vectors by group id
 //!    saved         groups as a relation, for checkpoints
 //! ```
 
 mod accumulator;
+mod accumulators;
 mod bag;
 mod by_key;
 mod count;
@@ -25,9 +27,10 @@ pub use by_key::Aggregate;
 pub use function::Function;
 pub use plan::Call;
 
+pub(crate) use accumulators::Accumulators;
 pub(crate) use groups::Groups;
 pub(crate) use plan::{Plan, show};
-pub(crate) use saved::{SavedRows, fields};
+pub(crate) use saved::{GROUP, SavedRows, fields, parts, runs};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

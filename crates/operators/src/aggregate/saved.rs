@@ -9,6 +9,7 @@
 //! Keys, part and item identify a row.
 
 use super::accumulator::{Exported, Shape};
+use super::accumulators::Accumulators;
 use super::groups::Groups;
 use super::plan::Plan;
 use arrow::array::{
@@ -16,13 +17,13 @@ use arrow::array::{
     new_null_array,
 };
 use arrow::compute;
-use arrow::datatypes::{DataType, Field, Int32Type};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type};
 use millstream_dataflow::{Delta, Error, Result};
 use millstream_state::{ABSENT, Cells, Codec, Form};
 use std::sync::Arc;
 
 /// The part of the rows that are the groups themselves.
-const GROUP: i32 = -1;
+pub(crate) const GROUP: i32 = -1;
 
 /// Rows of the relation: its columns, and how many rows they have.
 #[derive(Debug)]
@@ -78,23 +79,36 @@ impl Groups {
         let first = self.tracker.is_none();
         let tracker = self.tracker.get_or_insert_default();
         let dropped = std::mem::take(&mut tracker.gone);
-        let dirty = std::mem::take(&mut tracker.dirty);
-        dirty
+        let mut live = std::mem::take(&mut tracker.dirty);
+        tracker.marked.resize(self.index.id_limit(), false);
+        live.iter()
+            .for_each(|id| tracker.marked[*id as usize] = false);
+        dropped
+            .iter()
+            .for_each(|id| tracker.marked[*id as usize] = true);
+        live.retain(|id| !tracker.marked[*id as usize]);
+        dropped
             .iter()
             .for_each(|id| tracker.marked[*id as usize] = false);
-        let live = if first {
-            self.index.live_ids()
-        } else {
-            self.still_there(dirty, &dropped)
-        };
+        if first {
+            live = self.index.live_ids();
+        }
         if !dropped.is_empty() {
-            gone.push(self.group_rows(&dropped, false)?);
+            gone.push(self.saved(&dropped, self.accumulators.void_columns(dropped.len())?)?);
         }
         if !live.is_empty() {
-            kept.push(self.group_rows(&live, true)?);
+            kept.push(self.saved(&live, self.accumulators.state_columns(&live)?)?);
         }
-        for at in 0..self.accumulators.len() {
-            self.entry_changes(at, first, &live, &mut gone, &mut kept)?;
+        for at in 0..self.plan.accumulators.len() {
+            let Some((away, here)) = self.accumulators.entry_changes(at, first, &live) else {
+                continue;
+            };
+            for (exported, out) in [(away, &mut gone), (here, &mut kept)] {
+                if !exported.ids.is_empty() {
+                    let columns = self.accumulators.entry_columns(at, &exported)?;
+                    out.push(self.saved(&exported.ids, columns)?);
+                }
+            }
         }
         dropped.iter().for_each(|id| self.index.release(*id));
         Ok((gone, kept))
@@ -105,15 +119,8 @@ impl Groups {
     /// # Errors
     /// `Internal` for rows that this plan did not save.
     pub(crate) fn restore_delta(&mut self, change: &Delta) -> Result<()> {
-        let mut start = 0;
-        while start < change.rows() {
-            let present = change.weight(start) > 0;
-            let same = |row: &usize| (change.weight(*row) > 0) == present;
-            let rows = (start..change.rows()).take_while(same).count();
-            let slice = change.slice(start, rows);
-            let columns = slice.batch().columns().to_vec();
-            self.restore(&SavedRows { columns, rows }, present)?;
-            start += rows;
+        for (saved, present) in runs(change) {
+            self.restore(&saved, present)?;
         }
         Ok(())
     }
@@ -124,144 +131,218 @@ impl Groups {
     /// `Internal` for rows that this plan did not save.
     pub(crate) fn restore(&mut self, saved: &SavedRows, present: bool) -> Result<()> {
         let keys = self.plan.keys.len();
-        let parts = saved.columns[keys].as_primitive::<Int32Type>();
-        let mut known: Vec<i32> = parts.values().to_vec();
-        known.sort_unstable();
-        known.dedup();
-        for part in known {
-            let rows: UInt32Array = (0..saved.rows as u32)
-                .filter(|row| parts.value(*row as usize) == part)
-                .collect::<Vec<_>>()
-                .into();
-            let columns = compute::take_arrays(&saved.columns, &rows, None)?;
-            self.restore_part(part, &columns, rows.len(), present)?;
+        for (part, saved) in parts(saved, keys)? {
+            let (mut ids, mut fresh) = (Vec::new(), Vec::new());
+            let columns = &saved.columns[..keys];
+            if present {
+                self.index
+                    .resolve(columns, saved.rows, &mut ids, &mut fresh)?;
+            } else {
+                self.index.find(columns, saved.rows, &mut ids)?;
+            }
+            self.accumulators.grow(self.index.id_limit());
+            if part != GROUP || present {
+                let columns = &saved.columns[keys..];
+                self.accumulators.restore(part, &ids, columns, present)?;
+                continue;
+            }
+            // A key that came and went twice between two saves is there twice.
+            ids.retain(|id| *id != ABSENT);
+            ids.sort_unstable();
+            ids.dedup();
+            self.remove(&ids);
         }
         Ok(())
     }
 
-    fn still_there(&self, mut dirty: Vec<u32>, dropped: &[u32]) -> Vec<u32> {
-        let mut gone = vec![false; self.index.id_limit()];
-        dropped.iter().for_each(|id| gone[*id as usize] = true);
-        dirty.retain(|id| !gone[*id as usize]);
-        dirty
+    /// The rows of everything that is there, to be removed.
+    ///
+    /// # Errors
+    /// `Internal` when there is too much text for a column.
+    pub(crate) fn obituary(&self) -> Result<Vec<SavedRows>> {
+        let ids = self.index.live_ids();
+        let mut gone = vec![self.saved(&ids, self.accumulators.void_columns(ids.len())?)?];
+        for (ids, columns) in self.accumulators.all_entry_columns(&ids)? {
+            gone.push(self.saved(&ids, columns)?);
+        }
+        Ok(gone)
     }
 
-    fn group_rows(&self, ids: &[u32], with_state: bool) -> Result<SavedRows> {
+    fn saved(&self, ids: &[u32], rest: Vec<ArrayRef>) -> Result<SavedRows> {
         let mut columns = self.index.gather(ids)?;
-        columns.push(Arc::new(Int32Array::from_value(GROUP, ids.len())));
-        let empty: ArrayRef = Arc::new(BinaryViewArray::from_iter_values(ids.iter().map(|_| b"")));
-        columns.extend([Arc::clone(&empty), empty]);
-        let counts = self.plan.count_rows && with_state;
-        let rows = ids.iter().map(|id| counts.then(|| self.rows[*id as usize]));
-        columns.push(Arc::new(rows.collect::<Int64Array>()));
-        for accumulator in &self.accumulators {
-            let shape = accumulator.shape();
-            if !shape.key.is_empty() {
-                continue;
-            }
-            let mut state = shape.empty();
-            if with_state {
-                accumulator.export(ids, &mut state);
-            }
-            for (form, cells) in shape.body.iter().zip(&state.body) {
-                columns.push(if with_state {
-                    Codec::new(&state_type(form))?.decode(cells, None)?
-                } else {
-                    new_null_array(&state_type(form), ids.len())
-                });
-            }
-        }
+        columns.extend(rest);
         Ok(SavedRows {
             columns,
             rows: ids.len(),
         })
     }
+}
 
-    fn entry_changes(
-        &mut self,
-        at: usize,
-        first: bool,
-        live: &[u32],
-        gone: &mut Vec<SavedRows>,
-        kept: &mut Vec<SavedRows>,
-    ) -> Result<()> {
-        let shape = self.accumulators[at].shape();
-        let (mut here, mut away) = (shape.empty(), shape.empty());
-        if first {
-            self.accumulators[at].export(live, &mut here);
-        }
-        let Some(entries) = self.accumulators[at].entries() else {
-            return Ok(());
-        };
-        if first {
-            entries.track();
-        } else {
-            entries.changed(&mut here, &mut away);
-        }
-        for (exported, out) in [(away, gone), (here, kept)] {
-            if !exported.ids.is_empty() {
-                out.push(self.entry_rows(at, &exported)?);
-            }
-        }
-        Ok(())
+/// A change cut where insertions and removals meet, in its order.
+pub(crate) fn runs(change: &Delta) -> Vec<(SavedRows, bool)> {
+    let mut runs = Vec::new();
+    let mut start = 0;
+    while start < change.rows() {
+        let present = change.weight(start) > 0;
+        let same = |row: &usize| (change.weight(*row) > 0) == present;
+        let rows = (start..change.rows()).take_while(same).count();
+        let columns = change.slice(start, rows).batch().columns().to_vec();
+        runs.push((SavedRows { columns, rows }, present));
+        start += rows;
     }
+    runs
+}
 
-    fn entry_rows(&self, at: usize, exported: &Exported) -> Result<SavedRows> {
-        let rows = exported.ids.len();
-        let mut columns = self.index.gather(&exported.ids)?;
-        columns.push(Arc::new(Int32Array::from_value(at as i32, rows)));
-        columns.push(written(&exported.key, rows));
-        columns.push(written(&exported.body, rows));
+/// Saved rows by their part, the groups first. `keys` columns come before the part.
+pub(crate) fn parts(saved: &SavedRows, keys: usize) -> Result<Vec<(i32, SavedRows)>> {
+    let parts = saved.columns[keys].as_primitive::<Int32Type>();
+    let mut known: Vec<i32> = parts.values().to_vec();
+    known.sort_unstable();
+    known.dedup();
+    known
+        .into_iter()
+        .map(|part| {
+            let rows: UInt32Array = (0..saved.rows as u32)
+                .filter(|row| parts.value(*row as usize) == part)
+                .collect::<Vec<_>>()
+                .into();
+            let columns = compute::take_arrays(&saved.columns, &rows, None)?;
+            let rows = rows.len();
+            Ok((part, SavedRows { columns, rows }))
+        })
+        .collect()
+}
+
+impl Accumulators {
+    /// The rows of groups that are gone, after the keys.
+    ///
+    /// # Errors
+    /// `User` when the plan cannot be built.
+    pub(crate) fn void_columns(&self, rows: usize) -> Result<Vec<ArrayRef>> {
+        let mut columns = group_columns(rows);
         let states = fields(&self.plan)?;
         columns.extend(
             states[3..]
                 .iter()
                 .map(|field| new_null_array(field.data_type(), rows)),
         );
-        Ok(SavedRows { columns, rows })
+        Ok(columns)
     }
 
-    fn restore_part(
+    /// The rows of groups, after the keys.
+    ///
+    /// # Errors
+    /// `Internal` when there is too much text for a column.
+    pub(crate) fn state_columns(&self, ids: &[u32]) -> Result<Vec<ArrayRef>> {
+        let mut columns = group_columns(ids.len());
+        let count = |id: &u32| self.plan.count_rows.then(|| self.rows[*id as usize]);
+        columns.push(Arc::new(ids.iter().map(count).collect::<Int64Array>()));
+        for accumulator in &self.each {
+            let shape = accumulator.shape();
+            if shape.key.is_empty() {
+                let mut state = shape.empty();
+                accumulator.export(ids, &mut state);
+                for (form, cells) in shape.body.iter().zip(&state.body) {
+                    columns.push(Codec::new(&state_type(form))?.decode(cells, None)?);
+                }
+            }
+        }
+        Ok(columns)
+    }
+
+    /// The entries of an accumulator that are gone and those that are there since the last call, at the first all of
+    /// the groups `live`; `None` when it has none.
+    pub(crate) fn entry_changes(
+        &mut self,
+        at: usize,
+        first: bool,
+        live: &[u32],
+    ) -> Option<(Exported, Exported)> {
+        let shape = self.each[at].shape();
+        let (mut away, mut here) = (shape.empty(), shape.empty());
+        self.each[at].entries()?;
+        if first {
+            self.each[at].export(live, &mut here);
+        }
+        let entries = self.each[at].entries()?;
+        if first {
+            entries.track();
+        } else {
+            entries.changed(&mut here, &mut away);
+        }
+        Some((away, here))
+    }
+
+    /// The rows of an accumulator's entries, after the keys.
+    ///
+    /// # Errors
+    /// `User` when the plan cannot be built.
+    pub(crate) fn entry_columns(&self, at: usize, exported: &Exported) -> Result<Vec<ArrayRef>> {
+        let rows = exported.ids.len();
+        let states = fields(&self.plan)?;
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(Int32Array::from_value(at as i32, rows)),
+            written(&exported.key, rows),
+            written(&exported.body, rows),
+        ];
+        columns.extend(
+            states[3..]
+                .iter()
+                .map(|field| new_null_array(field.data_type(), rows)),
+        );
+        Ok(columns)
+    }
+
+    /// The rows of all entries of some groups: the groups, and the columns after the keys.
+    ///
+    /// # Errors
+    /// `User` when the plan cannot be built.
+    pub(crate) fn all_entry_columns(&self, ids: &[u32]) -> Result<Vec<(Vec<u32>, Vec<ArrayRef>)>> {
+        let mut all = Vec::new();
+        for (at, accumulator) in self.each.iter().enumerate() {
+            let shape = accumulator.shape();
+            if shape.key.is_empty() {
+                continue;
+            }
+            let mut entries = shape.empty();
+            accumulator.export(ids, &mut entries);
+            if !entries.ids.is_empty() {
+                let columns = self.entry_columns(at, &entries)?;
+                all.push((entries.ids, columns));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Applies saved rows of one part, whose groups are `ids` (absent ones are skipped), after the keys.
+    ///
+    /// # Errors
+    /// `Internal` for rows that this plan did not save.
+    pub(crate) fn restore(
         &mut self,
         part: i32,
+        ids: &[u32],
         columns: &[ArrayRef],
-        rows: usize,
         present: bool,
     ) -> Result<()> {
-        let keys = self.plan.keys.len();
-        let (mut ids, mut fresh) = (Vec::new(), Vec::new());
-        if present {
-            self.index
-                .resolve(&columns[..keys], rows, &mut ids, &mut fresh)?;
-        } else {
-            self.index.find(&columns[..keys], rows, &mut ids)?;
-        }
-        self.grow();
-        if part == GROUP && present {
-            return self.restore_groups(&ids, &columns[keys + 3..]);
-        }
         if part == GROUP {
-            // A key that came and went twice between two saves is there twice.
-            ids.retain(|id| *id != ABSENT);
-            ids.sort_unstable();
-            ids.dedup();
-            self.remove(&ids);
-            return Ok(());
+            return self.restore_groups(ids, &columns[3..]);
         }
         let at = part as usize;
-        let shape = match self.accumulators.get(at) {
-            Some(accumulator) => accumulator.shape(),
-            None => return Err(foreign()),
-        };
+        let shape = self
+            .each
+            .get(at)
+            .map(|each| each.shape())
+            .ok_or_else(foreign)?;
         let mut entries = shape.empty();
         for (row, id) in ids.iter().enumerate().filter(|(_, id)| **id != ABSENT) {
             entries.ids.push(*id);
-            read(&columns[keys + 1], row, &mut entries.key)?;
+            read(&columns[1], row, &mut entries.key)?;
             if present {
-                read(&columns[keys + 2], row, &mut entries.body)?;
+                read(&columns[2], row, &mut entries.body)?;
             }
         }
-        match self.accumulators[at].entries() {
+        match self.each[at].entries() {
             Some(target) => target.set(&entries, present),
             None => Err(foreign()),
         }
@@ -271,12 +352,12 @@ impl Groups {
         let mut columns = columns.iter();
         let rows = columns.next().ok_or_else(foreign)?;
         if self.plan.count_rows {
-            let rows = rows.as_primitive::<arrow::datatypes::Int64Type>();
+            let rows = rows.as_primitive::<Int64Type>();
             for (id, rows) in ids.iter().zip(rows.values()) {
                 self.rows[*id as usize] = *rows;
             }
         }
-        for accumulator in &mut self.accumulators {
+        for accumulator in &mut self.each {
             let Shape { key, body } = accumulator.shape();
             if !key.is_empty() {
                 continue;
@@ -297,6 +378,17 @@ impl Groups {
         }
         Ok(())
     }
+}
+
+/// Part, item and body of rows that are groups themselves.
+fn group_columns(rows: usize) -> Vec<ArrayRef> {
+    let empty = std::iter::repeat_n(b"", rows);
+    let empty: ArrayRef = Arc::new(BinaryViewArray::from_iter_values(empty));
+    vec![
+        Arc::new(Int32Array::from_value(GROUP, rows)),
+        Arc::clone(&empty),
+        empty,
+    ]
 }
 
 fn foreign() -> Error {

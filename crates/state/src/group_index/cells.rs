@@ -58,6 +58,14 @@ impl Cells {
         }
     }
 
+    /// No values, of the same form.
+    #[must_use]
+    pub fn same_form(&self) -> Self {
+        let mut empty = self.clone();
+        empty.clear();
+        empty
+    }
+
     /// How many values there are, NULLs too.
     pub fn len(&self) -> usize {
         self.valid.len()
