@@ -53,26 +53,26 @@ impl Blocks {
         self.ended && self.next == self.block.len()
     }
 
-    /// At most `max` records that stand in one block, and the stream's position of the block; none only at the end.
+    /// At most `max` records that stand in one block, and the stream's position of the first; none only at the end.
     pub(crate) fn records(&mut self, max: usize) -> io::Result<(Records, u64)> {
         let mut ends = Vec::with_capacity(max.min(1 << 13));
         loop {
-            self.framing
-                .split(&self.block, self.next, self.ended, max, &mut ends);
+            let rest = &self.block[self.next..];
+            self.framing.split(rest, 0, self.ended, max, &mut ends);
             if !ends.is_empty() || self.ended() {
                 break;
             }
             self.fill()?;
         }
+        let position = self.position();
+        let length = ends.last().copied().unwrap_or(0);
         let records = Records {
-            bytes: self.block.clone(),
-            start: self.next,
+            bytes: self.block.slice_with_length(self.next, length),
+            start: 0,
             ends,
         };
-        if let Some(end) = records.ends.last() {
-            self.next = *end;
-        }
-        Ok((records, self.base))
+        self.next += length;
+        Ok((records, position))
     }
 
     /// Replaces the block by what is left of it and what comes next.
