@@ -1,6 +1,7 @@
 //! millstream-operators
 
 pub mod aggregate;
+mod deadline;
 pub mod filter;
 pub mod join;
 pub mod project;
@@ -8,3 +9,5 @@ pub mod project;
 mod testing;
 pub mod union;
 pub mod window;
+pub mod top_k;
+pub mod upsert;

@@ -9,7 +9,6 @@
 //! show when they have *no* partner (outer, semi, anti) counts the partners of each of its rows; the row's other
 //! face changes exactly when the count leaves or reaches zero. The work follows the pairs that change.
 
-mod deadline;
 mod plan;
 mod running;
 mod side;

@@ -1,6 +1,7 @@
 //! What a join derives from its spec once, before it runs: which columns are kept, and where each is found.
 
 use super::{Expiry, Join, Kind, Residual};
+use crate::deadline::DeadlinePlan;
 use arrow::datatypes::SchemaRef;
 use millstream_dataflow::{Error, Result};
 use std::sync::Arc;
@@ -41,16 +42,8 @@ pub(super) struct InputPlan {
     /// Partners are counted.
     pub(super) counts: bool,
     pub(super) append_only: bool,
-    /// The time column, what to add to it for the deadline, and how coarsely deadlines are kept.
+    /// When rows are past use, if ever.
     pub(super) deadline: Option<DeadlinePlan>,
-}
-
-/// When a row of a side is past use.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DeadlinePlan {
-    pub(super) column: usize,
-    pub(super) plus_ms: i64,
-    pub(super) grain_ms: i64,
 }
 
 impl Plan {
@@ -164,11 +157,9 @@ impl InputPlan {
 
 fn deadline(expiry: &Expiry, side: usize) -> DeadlinePlan {
     match expiry {
-        Expiry::Windows { left, right } => DeadlinePlan {
-            column: if side == 0 { *left } else { *right },
-            plus_ms: -1,
-            grain_ms: 1,
-        },
+        Expiry::Windows { left, right } => {
+            DeadlinePlan::window_end(if side == 0 { *left } else { *right })
+        }
         Expiry::Interval {
             left,
             right,

@@ -1,7 +1,7 @@
 //! A side of a join: its rows by key, the partners of each if they count, and when rows are past use.
 
-use super::deadline::Deadlines;
 use super::plan::InputPlan;
+use crate::deadline::Deadlines;
 use arrow::array::{Array, ArrayRef, Int64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millstream_dataflow::operator::Checkpointed;

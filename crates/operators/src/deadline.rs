@@ -1,6 +1,5 @@
-//! The rows of a side by the watermark at which they are past use.
+//! Rows, or groups of rows, by the watermark at which they are past use.
 
-use super::plan::DeadlinePlan;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
@@ -9,15 +8,37 @@ use arrow::datatypes::{
 use millstream_dataflow::{Error, Result};
 use std::collections::BTreeMap;
 
-/// Row ids by deadline, rounded up to the grain.
+/// When a row is past use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeadlinePlan {
+    /// The time column.
+    pub(crate) column: usize,
+    /// What to add to it.
+    pub(crate) plus_ms: i64,
+    /// How coarsely deadlines are kept.
+    pub(crate) grain_ms: i64,
+}
+
+impl DeadlinePlan {
+    /// Past use once the window has closed whose exclusive end the column holds.
+    pub(crate) fn window_end(column: usize) -> Self {
+        Self {
+            column,
+            plus_ms: -1,
+            grain_ms: 1,
+        }
+    }
+}
+
+/// Ids by deadline, rounded up to the grain.
 #[derive(Debug)]
-pub(super) struct Deadlines {
+pub(crate) struct Deadlines {
     plan: DeadlinePlan,
     buckets: BTreeMap<i64, Vec<u32>>,
 }
 
 impl Deadlines {
-    pub(super) fn new(plan: DeadlinePlan) -> Self {
+    pub(crate) fn new(plan: DeadlinePlan) -> Self {
         Self {
             plan,
             buckets: BTreeMap::new(),
@@ -25,12 +46,12 @@ impl Deadlines {
     }
 
     /// The column of the input that says when.
-    pub(super) fn column(&self) -> usize {
+    pub(crate) fn column(&self) -> usize {
         self.plan.column
     }
 
     /// The watermark at which each row is past use; `None` where the time is NULL: such a row has no partner.
-    pub(super) fn of(&self, times: &ArrayRef) -> Result<Vec<Option<i64>>> {
+    pub(crate) fn of(&self, times: &ArrayRef) -> Result<Vec<Option<i64>>> {
         let plus = self.plan.plus_ms;
         let times = millis(times)?;
         Ok(times
@@ -39,14 +60,14 @@ impl Deadlines {
             .collect())
     }
 
-    pub(super) fn add(&mut self, id: u32, deadline_ms: i64) {
+    pub(crate) fn add(&mut self, id: u32, deadline_ms: i64) {
         let grain = self.plan.grain_ms;
         let bucket = deadline_ms.div_euclid(grain) + i64::from(deadline_ms.rem_euclid(grain) != 0);
         self.buckets.entry(bucket).or_default().push(id);
     }
 
     /// Takes the rows whose deadline this watermark has reached. Some may be gone already, or be others by now.
-    pub(super) fn take(&mut self, watermark_ms: i64) -> Vec<u32> {
+    pub(crate) fn take(&mut self, watermark_ms: i64) -> Vec<u32> {
         let reached = watermark_ms.div_euclid(self.plan.grain_ms);
         let kept = match reached.checked_add(1) {
             Some(first) => self.buckets.split_off(&first),
