@@ -143,6 +143,16 @@ impl Given<'_> {
         }
     }
 
+    /// The type that an argument's values keep: unlike their layout, the type of a literal must not be converted, or
+    /// it would no longer be seen as a literal.
+    pub(crate) fn kept(given: &DataType, or: DataType) -> DataType {
+        if is_text(given) || given.is_integer() {
+            given.clone()
+        } else {
+            or
+        }
+    }
+
     /// The argument's value where it is a literal text.
     pub(crate) fn literal_text(&self, idx: usize) -> Option<&str> {
         self.literals
@@ -370,10 +380,13 @@ fn convert(name: &str, idx: usize, kind: Kind, given: &DataType) -> Result<DataT
         .into())
     };
     match kind {
-        Kind::Text if is_text(given) || given.is_null() => Ok(DataType::Utf8View),
+        Kind::Text if given.is_null() => Ok(DataType::Utf8View),
+        // What the call can read stays as it is: a conversion would hide a literal, and with it the result's type.
+        Kind::Text | Kind::TextOrBytes if is_text(given) => Ok(given.clone()),
+        Kind::Long if given.is_integer() => Ok(given.clone()),
         Kind::Text | Kind::Any => Ok(crate::types::canonical(given)),
         Kind::TextOrBytes if is_binary(given) => Ok(DataType::BinaryView),
-        Kind::TextOrBytes if is_text(given) || given.is_null() => Ok(DataType::Utf8View),
+        Kind::TextOrBytes if given.is_null() => Ok(DataType::Utf8View),
         Kind::TextOrBytes => wrong("a STRING or BYTES"),
         Kind::Long if given.is_numeric() || is_text(given) || given.is_null() => {
             Ok(DataType::Int64)

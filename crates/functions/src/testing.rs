@@ -63,7 +63,10 @@ fn planned(udf: &ScalarUDF, types: &[DataType], args: &[ScalarValue]) -> Result<
         .iter()
         .map(|t| Arc::new(Field::new("x", t.clone(), true)))
         .collect();
-    let literals: Vec<_> = args.iter().map(Some).collect();
+    // A literal that is converted is no literal any more when the type is asked for again.
+    let kept =
+        |(arg, to): (_, &DataType)| Some(arg).filter(|arg: &&ScalarValue| &arg.data_type() == to);
+    let literals: Vec<_> = args.iter().zip(types).map(kept).collect();
     let field = udf.return_field_from_args(ReturnFieldArgs {
         arg_fields: &fields,
         scalar_arguments: &literals,

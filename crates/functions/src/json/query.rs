@@ -21,7 +21,7 @@ use super::value::Json;
 use crate::error::{Error, Result};
 use crate::function::{Arg, Arguments, Call, Function, Given, Kind, arity, takes_optional};
 use crate::pattern_cache::{Cache, Last};
-use crate::types::{canonical, is_text, list_of};
+use crate::types::{canonical, list_of};
 
 thread_local! {
     static PATHS: Cache<Path> = Cache::default();
@@ -119,7 +119,7 @@ fn value_types(given: &[DataType]) -> Result<Vec<DataType>> {
     arity("json_value", given, 2, 7)?;
     let kind = |(idx, given): (usize, &DataType)| match idx {
         4 | 6 => canonical(given),
-        _ if is_text(given) || given.is_null() => DataType::Utf8View,
+        _ if given.is_null() => DataType::Utf8View,
         _ => given.clone(),
     };
     Ok(given.iter().enumerate().map(kind).collect())

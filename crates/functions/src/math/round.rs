@@ -35,7 +35,9 @@ pub(crate) fn functions() -> Vec<Function> {
 
 fn types(name: &str, given: &[DataType]) -> Result<Vec<DataType>> {
     arity(name, given, 1, 2)?;
-    let digits = given.get(1).map(|_| DataType::Int64);
+    let digits = given
+        .get(1)
+        .map(|given| Given::kept(given, DataType::Int64));
     Ok(std::iter::once(number_type(name, 0, &given[0])?)
         .chain(digits)
         .collect())

@@ -102,7 +102,7 @@ fn split(call: &Call<'_>) -> Result<ArrayRef> {
 
 #[allow(clippy::unnecessary_wraps, reason = "the shape of every result type")]
 fn elt_type(given: &crate::function::Given<'_>) -> Result<DataType> {
-    Ok(given.data_type(1).clone())
+    Ok(crate::types::canonical(given.data_type(1)))
 }
 
 /// The argument at an index from 1, NULL outside.

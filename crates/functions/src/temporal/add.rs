@@ -40,7 +40,11 @@ fn types(given: &[DataType]) -> Result<Vec<DataType>> {
             return Err(wrong_type("timestampadd", 2, other, "a date, time or timestamp").into());
         }
     };
-    Ok(vec![DataType::Utf8View, DataType::Int64, value])
+    Ok(vec![
+        Given::kept(&given[0], DataType::Utf8View),
+        Given::kept(&given[1], DataType::Int64),
+        value,
+    ])
 }
 
 /// A DATE stays one with units of days and more; a timestamp becomes as fine as the unit.

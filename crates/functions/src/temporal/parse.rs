@@ -156,7 +156,12 @@ fn ltz_types(given: &[DataType]) -> Result<Vec<DataType>> {
         given[0].clone()
     };
     Ok(std::iter::once(first)
-        .chain(given.iter().skip(1).map(|_| rest.clone()))
+        .chain(
+            given
+                .iter()
+                .skip(1)
+                .map(|given| Given::kept(given, rest.clone())),
+        )
         .collect())
 }
 
