@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the conformance suite: librdkafka's part (crates/broker/tests/conformance) and the Java part, each against the
-# embedded broker and against Apache Kafka. Prints the failures and a table of counts; ends with 1 when anything failed.
+# Runs the conformance suite: librdkafka's part (crates/broker/tests/conformance), the Java part, and the console
+# tools, each against the embedded broker and against Apache Kafka. Prints the failures and a table of counts; ends with 1 when anything failed.
 # Needs Java 17 and Maven. `run.sh embedded` or `run.sh kafka` tests one broker only.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -30,7 +30,7 @@ build() {
   cp "$here"/src/main/resources/* "$KAFKA_CONFORMANCE_TARGET/classes/"
 }
 
-# suite NAME ADDRESS: both clients against one broker.
+# suite NAME ADDRESS: all clients against one broker.
 suite() {
   local name=$1 address=$2 line
   (cd "$root" && KAFKA_BOOTSTRAP_SERVERS=$address cargo test -q -p millstream-broker --test conformance) \
@@ -41,6 +41,9 @@ suite() {
     > "$work/java.out" 2>&1 || { failed=1; grep -v ' \.\.\. ok' "$work/java.out" | tail -n 60; }
   line=$(grep '^java client:' "$work/java.out" | sed 's/^java client: //')
   table+=("$(printf '%-22s %-12s %s' "$name" java "${line:-did not run}")")
+  "$here/tools.sh" "$address" > "$work/tools.out" 2>&1 || { failed=1; grep -v ' \.\.\. ok' "$work/tools.out" | tail -n 60; }
+  line=$(grep '^tools:' "$work/tools.out" | sed 's/^tools: //')
+  table+=("$(printf '%-22s %-12s %s' "$name" tools "${line:-did not run}")")
 }
 
 embedded() {

@@ -4,9 +4,10 @@
 //! runtime, from a test that blocks its only thread in a client, or from no runtime at all.
 
 use std::{
+    fmt,
     fs::{self, File},
     io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -36,6 +37,16 @@ const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Advertised {
     pub(crate) host: String,
     pub(crate) port: i32,
+}
+
+impl fmt::Display for Advertised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
 }
 
 /// What all connections share.
@@ -96,13 +107,7 @@ impl Broker {
         let listener = TcpListener::bind(config.listen).map_err(listen_error)?;
         listener.set_nonblocking(true).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        let advertised = Advertised {
-            host: config
-                .advertised_host
-                .clone()
-                .unwrap_or_else(|| address.ip().to_string()),
-            port: i32::from(config.advertised_port.unwrap_or(address.port())),
-        };
+        let advertised = advertise(&config, address);
         let tick = config.tick;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
@@ -114,9 +119,7 @@ impl Broker {
         // What was decided before a kill is finished before anyone can ask.
         shared.transactions.tick(now_ms())?;
         let start_line = format!(
-            "millstream broker on {}:{} for development and tests (one node, no replication; production is Apache Kafka), log in {}",
-            advertised.host,
-            advertised.port,
+            "millstream broker on {advertised} for development and tests (one node, no replication; production is Apache Kafka), log in {}",
             shared.dir.display()
         );
         tracing::info!("{start_line}");
@@ -139,7 +142,7 @@ impl Broker {
 
     /// What to give a client as `bootstrap.servers`.
     pub fn bootstrap_servers(&self) -> String {
-        format!("{}:{}", self.advertised.host, self.advertised.port)
+        self.advertised.to_string()
     }
 
     /// The faults that this broker shows.
@@ -178,6 +181,19 @@ impl Drop for Broker {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// Clients cannot connect to "any address", but to this machine.
+fn advertise(config: &Config, address: SocketAddr) -> Advertised {
+    let host = match address.ip() {
+        ip if !ip.is_unspecified() => ip.to_string(),
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.to_string(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.to_string(),
+    };
+    Advertised {
+        host: config.advertised_host.clone().unwrap_or(host),
+        port: i32::from(config.advertised_port.unwrap_or(address.port())),
     }
 }
 
@@ -226,6 +242,14 @@ fn open(config: Config, advertised: Advertised) -> Result<Shared> {
         _lock: lock,
         _temporary: temporary,
     })
+}
+
+/// What the connections would share, without any.
+#[cfg(test)]
+pub(crate) fn open_for_test(config: Config) -> Shared {
+    let address = config.listen;
+    let advertised = advertise(&config, address);
+    open(config, advertised).unwrap()
 }
 
 fn lock(dir: &Path) -> Result<File> {

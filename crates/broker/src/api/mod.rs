@@ -179,3 +179,6 @@ pub(crate) fn io_code(error: &std::io::Error) -> i16 {
     tracing::error!(%error, "cannot read the log");
     ResponseError::KafkaStorageError.code()
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,7 @@ impl PartitionLog {
             .back()
             .map_or(self.start_offset, |segment| segment.next_offset);
         let stable = self.producers.first_open().unwrap_or(end);
+        let stable = stable.max(self.start_offset);
         Bounds {
             start: self.start_offset,
             stable,
@@ -133,7 +134,7 @@ impl PartitionLog {
                 });
             }
         }
-        let written = self.write(bytes, config, append_time_ms)?;
+        let written = self.write(bytes, config, append_time_ms, now_ms)?;
         self.producers.appended(&written);
         Ok(Appended {
             base_offset: written.base_offset,
@@ -155,12 +156,18 @@ impl PartitionLog {
             .check_marker(producer_id, epoch)
             .map_err(Refused::Answer)?;
         let bytes = batch::marker(producer_id, epoch, commit, now_ms);
-        let written = self.write(&bytes, config, -1)?;
+        let written = self.write(&bytes, config, -1, now_ms)?;
         self.producers.ended(&written, commit);
         Ok(written.base_offset)
     }
 
-    fn write(&mut self, bytes: &[u8], config: &TopicConfig, append_time_ms: i64) -> Result<Header> {
+    fn write(
+        &mut self,
+        bytes: &[u8],
+        config: &TopicConfig,
+        append_time_ms: i64,
+        now_ms: i64,
+    ) -> Result<Header> {
         let base_offset = self.bounds().end;
         self.make_room(bytes.len() as u64, base_offset, config)?;
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -170,12 +177,12 @@ impl PartitionLog {
         if append_time_ms >= 0 {
             batch::stamp(&mut buffer, append_time_ms);
         }
-        let outcome = self.write_assigned(&buffer);
+        let outcome = self.write_assigned(&buffer, now_ms);
         self.buffer = buffer;
         outcome
     }
 
-    fn write_assigned(&mut self, batch: &[u8]) -> Result<Header> {
+    fn write_assigned(&mut self, batch: &[u8], now_ms: i64) -> Result<Header> {
         let active = self.segments.back_mut().ok_or(Error::Stopped)?;
         let malformed = |what: batch::Malformed| Error::Damaged {
             path: active.path.clone(),
@@ -183,7 +190,7 @@ impl PartitionLog {
             what: what.to_string(),
         };
         let header = Header::read(batch).map_err(malformed)?;
-        active.append(batch, &header)?;
+        active.append(batch, &header, now_ms)?;
         Ok(header)
     }
 
@@ -263,17 +270,13 @@ impl PartitionLog {
 
     /// Deletes the segments that the topic's retention no longer covers.
     pub(crate) fn retain(&mut self, config: &TopicConfig, now_ms: i64) -> Result<()> {
-        self.producers.forget(self.start_offset, now_ms);
+        self.producers.forget(self.start_offset);
         if !config.deletes {
             return Ok(());
         }
         if let Some(keep_ms) = config.retention_ms {
-            let expired = |segment: &Segment| {
-                segment
-                    .index
-                    .max_timestamp()
-                    .is_some_and(|newest| newest < now_ms.saturating_sub(keep_ms))
-            };
+            let before_ms = now_ms.saturating_sub(keep_ms);
+            let expired = |segment: &Segment| segment.is_older_than(before_ms);
             if self.segments.back().is_some_and(&expired) {
                 self.make_room(u64::MAX / 2, self.bounds().end, config)?;
             }

@@ -49,8 +49,14 @@ fn batch(times: &[i64], sequence: Option<i32>, transactional: bool) -> Vec<u8> {
 }
 
 fn append(log: &mut PartitionLog, config: &TopicConfig, bytes: &[u8]) -> i64 {
+    append_at(log, config, bytes, 0)
+}
+
+fn append_at(log: &mut PartitionLog, config: &TopicConfig, bytes: &[u8], now_ms: i64) -> i64 {
     let header = batch::verify_produced(bytes).unwrap();
-    log.append(bytes, &header, config, 0).unwrap().base_offset
+    log.append(bytes, &header, config, now_ms)
+        .unwrap()
+        .base_offset
 }
 
 /// The offsets of all batches, as a reader finds them.
@@ -290,6 +296,23 @@ fn retention_by_time_and_by_size() {
     let before = log.bounds();
     log.retain(&kept, 1_000_000).unwrap();
     assert_eq!(log.bounds(), before);
+}
+
+#[test]
+fn replayed_history_is_kept_as_long_as_what_is_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = config(&[("segment.bytes", "150"), ("retention.ms", "1000")]);
+    let mut log = PartitionLog::open(dir.path().into()).unwrap();
+    for time in 0..5 {
+        append_at(
+            &mut log,
+            &settings,
+            &batch(&[time], None, false),
+            100_000 + time,
+        );
+    }
+    log.retain(&settings, 101_002).unwrap();
+    assert_eq!(log.bounds().start, 2);
 }
 
 #[test]

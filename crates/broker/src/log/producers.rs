@@ -13,8 +13,6 @@ use super::batch::{Header, sequence_after};
 
 /// How many batches a producer may have in flight and still be answered exactly (Kafka's number).
 const REMEMBERED_BATCHES: usize = 5;
-/// A producer that has been silent for so long is forgotten (Kafka's `producer.id.expiration.ms`).
-const EXPIRY_MS: i64 = 86_400_000;
 const SNAPSHOT_MAGIC: u32 = 0x4d53_5052;
 
 /// The producers of one partition.
@@ -210,12 +208,14 @@ impl Producers {
         all
     }
 
-    /// Forgets what lies before the log's start, and producers that have long been silent.
-    pub(crate) fn forget(&mut self, log_start: i64, now_ms: i64) {
+    /// Forgets what lies before the log's start, and producers of which nothing is left. Age is no measure: the
+    /// timestamps are the producers' own, and may be of another century.
+    pub(crate) fn forget(&mut self, log_start: i64) {
         self.aborted
             .retain(|aborted| aborted.last_offset >= log_start);
+        let is_left = |batch: &Remembered| batch.base_offset >= log_start;
         self.by_id.retain(|_, producer| {
-            producer.transaction.is_some() || producer.last_timestamp > now_ms - EXPIRY_MS
+            producer.transaction.is_some() || producer.batches.back().is_some_and(is_left)
         });
     }
 
@@ -380,6 +380,19 @@ mod tests {
         assert_eq!(producers.aborted_in(7, 8), [aborted]);
         assert_eq!(producers.aborted_in(8, 100), []);
         assert_eq!(producers.aborted_in(0, 5), []);
+    }
+
+    #[test]
+    fn a_producer_goes_with_its_last_record() {
+        let mut producers = Producers::default();
+        producers.appended(&data(0, 0, 2, 5, true));
+        producers.forget(6);
+        assert_eq!(producers.list().len(), 1, "its transaction is open");
+        producers.ended(&data(0, -1, 1, 7, true), false);
+        producers.forget(5);
+        assert_eq!(producers.list().len(), 1);
+        producers.forget(8);
+        assert_eq!(producers, Producers::default());
     }
 
     #[test]

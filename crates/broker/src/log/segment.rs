@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub(crate) struct Segment {
     pub(crate) base_offset: i64,
     pub(crate) next_offset: i64,
     pub(crate) size: u64,
+    /// When it last grew, by the broker's clock.
+    pub(crate) appended_ms: i64,
     pub(crate) index: Index,
     pub(crate) path: PathBuf,
     pub(crate) file: Arc<File>,
@@ -39,6 +42,15 @@ pub(crate) struct Slice {
     file: Arc<File>,
     from: u64,
     to: u64,
+}
+
+fn modified_ms(file: &File) -> io::Result<i64> {
+    let elapsed = file
+        .metadata()?
+        .modified()?
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The path of the segment that starts at `base_offset`.
@@ -61,6 +73,7 @@ impl Segment {
             base_offset,
             next_offset: base_offset,
             size: 0,
+            appended_ms: modified_ms(&file).at("read", &path)?,
             index: Index::default(),
             path,
             file: Arc::new(file),
@@ -68,10 +81,11 @@ impl Segment {
     }
 
     /// Writes one batch, whose header has its offsets already, at the end.
-    pub(crate) fn append(&mut self, batch: &[u8], header: &Header) -> Result<()> {
+    pub(crate) fn append(&mut self, batch: &[u8], header: &Header, now_ms: i64) -> Result<()> {
         self.file
             .write_all_at(batch, self.size)
             .at("write", &self.path)?;
+        self.appended_ms = now_ms;
         self.admit(header);
         Ok(())
     }
@@ -102,6 +116,13 @@ impl Segment {
             from,
             to: self.size,
         }
+    }
+
+    /// Whether all of it is older than `before_ms`: by what its records say, and by when they were written, so that
+    /// history that is replayed today stays as long as what happens today.
+    pub(crate) fn is_older_than(&self, before_ms: i64) -> bool {
+        let newest = self.index.max_timestamp();
+        newest.is_some_and(|newest| newest < before_ms) && self.appended_ms < before_ms
     }
 
     /// Removes the files.

@@ -6,7 +6,7 @@
 use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, api_versions_response::ApiVersion};
 
 /// The oldest and newest version of each API.
-const SPOKEN: &[(ApiKey, i16, i16)] = &[
+pub(crate) const SPOKEN: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 3, 11),
     (ApiKey::Fetch, 4, 16),
     (ApiKey::ListOffsets, 1, 10),
