@@ -82,39 +82,40 @@ impl Deadlines {
 
 /// Times as milliseconds, rounded up.
 fn millis(times: &ArrayRef) -> Result<Vec<Option<i64>>> {
-    let up = |value: i64, per_ms: i64| {
-        value.div_euclid(per_ms) + i64::from(value.rem_euclid(per_ms) != 0)
+    from(times, true)
+}
+
+/// The first millisecond at which a clock shows a time (`reached`), or has passed it.
+pub(crate) fn from(times: &ArrayRef, reached: bool) -> Result<Vec<Option<i64>>> {
+    let first = |value: i64, per_ms: i64| {
+        let exact = value.rem_euclid(per_ms) == 0;
+        value.div_euclid(per_ms) + i64::from(!reached || !exact)
     };
+    let whole = |value: i64| value.saturating_add(i64::from(!reached));
+    macro_rules! each {
+        ($kind:ty, $time:expr) => {
+            times
+                .as_primitive::<$kind>()
+                .iter()
+                .map(|time| time.map($time))
+                .collect()
+        };
+    }
     Ok(match times.data_type() {
-        DataType::Int64 => times.as_primitive::<Int64Type>().iter().collect(),
-        DataType::Timestamp(TimeUnit::Second, _) => times
-            .as_primitive::<TimestampSecondType>()
-            .iter()
-            .map(|time| time.map(|time| time.saturating_mul(1000)))
-            .collect(),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => times
-            .as_primitive::<TimestampMillisecondType>()
-            .iter()
-            .collect(),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => times
-            .as_primitive::<TimestampMicrosecondType>()
-            .iter()
-            .map(|time| time.map(|time| up(time, 1000)))
-            .collect(),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => times
-            .as_primitive::<TimestampNanosecondType>()
-            .iter()
-            .map(|time| time.map(|time| up(time, 1_000_000)))
-            .collect(),
-        DataType::Date32 => times
-            .as_primitive::<Date32Type>()
-            .iter()
-            .map(|day| day.map(|day| i64::from(day) * 86_400_000))
-            .collect(),
+        DataType::Int64 => each!(Int64Type, whole),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            each!(TimestampSecondType, |time| whole(time.saturating_mul(1000)))
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => each!(TimestampMillisecondType, whole),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            each!(TimestampMicrosecondType, |time| first(time, 1000))
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            each!(TimestampNanosecondType, |time| first(time, 1_000_000))
+        }
+        DataType::Date32 => each!(Date32Type, |day| whole(i64::from(day) * 86_400_000)),
         other => {
-            return Err(Error::internal(format!(
-                "the time column of a join is {other}"
-            )));
+            return Err(Error::internal(format!("{other} is not a time column")));
         }
     })
 }
