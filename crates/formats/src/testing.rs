@@ -164,3 +164,28 @@ pub(crate) fn decode_file(
     };
     got(&decoder.decode(&records).unwrap())
 }
+
+/// Bad records as `number reason`.
+pub(crate) fn reasons(got: &Got) -> Vec<String> {
+    got.bad
+        .iter()
+        .map(|(record, why)| format!("{record} {why}"))
+        .collect()
+}
+
+/// Encodes a delta, as texts.
+pub(crate) fn encode(
+    format: &str,
+    pairs: &[(&str, &str)],
+    delta: &millstream_dataflow::Delta,
+) -> Vec<String> {
+    let mut options = options(pairs);
+    let format = crate::encoder(format, &mut options, &delta.schema()).unwrap();
+    options.finish().unwrap();
+    let (mut out, mut ends) = (Vec::new(), Vec::new());
+    format.open().encode(delta, &mut out, &mut ends).unwrap();
+    let mut from = 0;
+    ends.into_iter()
+        .map(|end| String::from_utf8(out[std::mem::replace(&mut from, end)..end].to_vec()).unwrap())
+        .collect()
+}

@@ -1,11 +1,13 @@
 //! The `csv` format: the table's columns by position, or by name where the file has a header.
 
 mod decoder;
+mod encoder;
 mod settings;
 mod split;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use encoder::CsvEncoding;
 pub(crate) use settings::Settings;
 
 use crate::framing::{Framing, Input};

@@ -165,7 +165,8 @@ impl Fields {
         loop {
             let wanted = match self.guesses.get(guess) {
                 Some(guess) if guess.fits(scan, pos) => {
-                    pos += guess.length;
+                    // There may be more white space than the last time.
+                    pos = scan.space(pos + guess.length);
                     guess.wanted
                 }
                 None if guess > 0 && scan.at(pos) == b'}' => {

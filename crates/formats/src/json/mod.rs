@@ -1,5 +1,6 @@
 //! The `json` format: one object a record.
 
+pub(crate) mod encoder;
 pub(crate) mod fault;
 pub(crate) mod fields;
 mod read;
@@ -10,7 +11,7 @@ mod settings;
 mod tests;
 pub(crate) mod text;
 
-pub(crate) use settings::Settings;
+pub(crate) use settings::{NullKey, Settings};
 
 use crate::framing::{Framing, Input};
 use crate::lane::{Lane, Reading};
