@@ -56,7 +56,7 @@ impl Day {
 
     /// The day in another month; the 31st becomes the month's last day.
     pub(crate) fn plus_months(self, months: i64) -> Self {
-        let total = i64::from(self.year) * 12 + i64::from(self.month) - 1 + months;
+        let total = (i64::from(self.year) * 12 + i64::from(self.month) - 1).saturating_add(months);
         let year = i32::try_from(total.div_euclid(12)).unwrap_or(if months < 0 {
             i32::MIN
         } else {
@@ -171,7 +171,7 @@ impl Moment {
         match digits {
             0..3 => {
                 let unit = [1000, 100, 10][digits];
-                Self::from_ms(self.ms.div_euclid(unit) * unit)
+                Self::from_ms(self.ms.div_euclid(unit).saturating_mul(unit))
             }
             3 => Self::from_ms(self.ms),
             4..9 => {

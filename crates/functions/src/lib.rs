@@ -20,6 +20,7 @@
 //! | `EXTRACT(u FROM x)` | `extract('u', x)`, BIGINT |
 //! | `FLOOR(x TO u)`, `CEIL(x TO u)` | `floor_to(x, 'u')`, `ceil_to(x, 'u')` |
 //! | `TIMESTAMPADD(u, n, x)`, `TIMESTAMPDIFF(u, a, b)` | `timestampadd('u', n, x)`, `timestampdiff('u', a, b)` |
+//! | `(a, b) OVERLAPS (c, d)` | `overlaps(a, b, c, d)`, an interval added to its start first |
 //! | `interval * n` | `interval_multiply(interval, n)` |
 //! | `POSITION(a IN b)` | `position(a, b)` |
 //! | `OVERLAY(a PLACING b FROM i FOR n)` | `overlay(a, b, i, n)` |
@@ -35,6 +36,10 @@
 //! | `JSON_OBJECT(KEY k VALUE v ... n ON NULL)` | `json_object('NULL' / 'ABSENT', flags, k, v, ...)`, flags from [`json::raw_flags`] of the values |
 //! | `JSON_ARRAY(v, ... n ON NULL)` | `json_array('NULL' / 'ABSENT', flags, v, ...)`; the default is `ABSENT` |
 //! | `MOD(a, b)` | `mod(a, b)`; `a % b` of integers may stay DataFusion's |
+//!
+//! DataFusion's own `ExprPlanner`s plan SUBSTRING, OVERLAY, POSITION, EXTRACT, array, map and row literals and `a[i]`
+//! with DataFusion's functions, whatever is registered under their names: leave them out, and plan those calls with
+//! these. A text or integer literal that decides a type (a unit, a number of digits) must reach the call as a literal.
 //!
 //! Comparisons (of decimals of different scales too), logic, CASE, BETWEEN, IN, `||`, unary minus, a row's fields, and
 //! a date or timestamp plus or minus an interval mean in DataFusion what they mean in Flink.
@@ -118,6 +123,7 @@ pub fn scalar_functions(options: &Options) -> Vec<Arc<ScalarUDF>> {
         temporal::diff::functions(),
         temporal::extract::functions(),
         temporal::format::functions(),
+        temporal::overlaps::functions(),
         temporal::parse::functions(),
         temporal::round::functions(),
         type_of::functions(),

@@ -86,7 +86,9 @@ impl Zone {
                 offset.fix().local_minus_utc()
             }
             LocalResult::None => {
-                let before = local - TimeDelta::days(1);
+                let before = local
+                    .checked_sub_signed(TimeDelta::days(1))
+                    .unwrap_or(local);
                 tz.offset_from_utc_datetime(&before).fix().local_minus_utc()
             }
         };

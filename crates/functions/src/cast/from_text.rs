@@ -115,7 +115,8 @@ fn timestamps(
     Ok(arrow_cast(&counts, to)?)
 }
 
-fn boolean(text: &str) -> Option<bool> {
+/// One of the words that mean TRUE or FALSE.
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     let text = text.trim();
     let is = |words: [&str; 5]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
     if is(["t", "true", "y", "yes", "1"]) {

@@ -3,7 +3,8 @@
 //! The clauses of SQL come as literal texts, each of which may be left out from the end:
 //!
 //! * `json_value(json, path, returning, on_empty, default_on_empty, on_error, default_on_error)`: returning is
-//!   `STRING`, `BOOLEAN`, `INTEGER`, `BIGINT` or `DOUBLE`; the behaviours are `NULL`, `ERROR` or `DEFAULT`, whose value
+//!   `STRING`, `BOOLEAN`, `INTEGER`, `DOUBLE`, or another
+//!   number type's name; the behaviours are `NULL`, `ERROR` or `DEFAULT`, whose value
 //!   follows (NULL where it is not used).
 //! * `json_query(json, path, wrapper, on_empty, on_error, returning)`: wrapper is `WITHOUT`, `CONDITIONAL` or
 //!   `UNCONDITIONAL`; the behaviours are `NULL`, `EMPTY ARRAY`, `EMPTY OBJECT` or `ERROR`; returning is `STRING` or
@@ -13,15 +14,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanBuilder, ListBuilder, StringViewArray, StringViewBuilder};
+use arrow::array::{
+    ArrayRef, AsArray, BooleanBuilder, ListBuilder, StringViewArray, StringViewBuilder,
+};
 use arrow::datatypes::{DataType, Field};
 
 use super::path::{Found, Path};
 use super::value::Json;
+use crate::cast::from_text;
 use crate::error::{Error, Result};
 use crate::function::{Arg, Arguments, Call, Function, Given, Kind, arity, takes_optional};
 use crate::pattern_cache::{Cache, Last};
 use crate::types::{canonical, list_of};
+use crate::{decimal, java};
 
 thread_local! {
     static PATHS: Cache<Path> = Cache::default();
@@ -126,28 +131,37 @@ fn value_types(given: &[DataType]) -> Result<Vec<DataType>> {
 }
 
 fn value_type(given: &Given<'_>) -> Result<DataType> {
-    Ok(
-        match given
-            .literal_text(2)
-            .unwrap_or("STRING")
-            .to_uppercase()
-            .as_str()
-        {
-            "BOOLEAN" => DataType::Boolean,
-            "INTEGER" | "INT" => DataType::Int32,
-            "BIGINT" => DataType::Int64,
-            "DOUBLE" => DataType::Float64,
-            text if text == "STRING" || text.starts_with("VARCHAR") || text.starts_with("CHAR") => {
-                DataType::Utf8View
-            }
-            other => {
-                let message = format!(
-                    "cannot return {other}: STRING, BOOLEAN, INTEGER, BIGINT or DOUBLE are possible"
-                );
-                return Err(Error::argument(given.name, message).into());
-            }
-        },
-    )
+    let name = given
+        .literal_text(2)
+        .unwrap_or("STRING")
+        .trim()
+        .to_uppercase();
+    let data_type = match name.as_str() {
+        "BOOLEAN" => Some(DataType::Boolean),
+        "TINYINT" => Some(DataType::Int8),
+        "SMALLINT" => Some(DataType::Int16),
+        "INTEGER" | "INT" => Some(DataType::Int32),
+        "BIGINT" => Some(DataType::Int64),
+        "FLOAT" => Some(DataType::Float32),
+        "DOUBLE" => Some(DataType::Float64),
+        "STRING" => Some(DataType::Utf8View),
+        text if text.starts_with("VARCHAR") || text.starts_with("CHAR") => Some(DataType::Utf8View),
+        other => decimal_type(other),
+    };
+    data_type.ok_or_else(|| {
+        let known = "STRING, BOOLEAN, FLOAT, DOUBLE, DECIMAL(p, s) and the integers are possible";
+        Error::argument(given.name, format!("cannot return {name}: {known}")).into()
+    })
+}
+
+fn decimal_type(name: &str) -> Option<DataType> {
+    let (precision, scale) = name
+        .strip_prefix("DECIMAL(")?
+        .strip_suffix(')')?
+        .split_once(',')?;
+    let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
+    let valid = (1..=38).contains(&precision) && (0..=precision).contains(&scale);
+    valid.then(|| Some(DataType::Decimal128(precision, i8::try_from(scale).ok()?)))?
 }
 
 /// The values as texts first, with the rows that did not spell one of the type marked as failed.
@@ -156,7 +170,7 @@ fn json_value(call: &Call<'_>) -> Result<ArrayRef> {
     let (on_empty, on_error) = (on_value(call, 3)?, on_value(call, 5)?);
     let default = |behaviour, idx| {
         if behaviour == OnValue::Default {
-            call.text(idx).map(Some)
+            default_texts(call, idx).map(Some)
         } else {
             Ok(None)
         }
@@ -196,6 +210,18 @@ fn json_value(call: &Call<'_>) -> Result<ArrayRef> {
     crate::cast::strict(&texts, call.returns, call.zone)
 }
 
+/// A default value as JSON would spell it: TRUE is `true`.
+fn default_texts(call: &Call<'_>, idx: usize) -> Result<Arg<StringViewArray>> {
+    let value = call.arg(idx)?;
+    let Some(booleans) = value.array.as_boolean_opt() else {
+        return call.text(idx);
+    };
+    let words = booleans
+        .iter()
+        .map(|b| b.map(|b| if b { "true" } else { "false" }));
+    Ok(value.with(words.collect()))
+}
+
 fn push(default: Option<&Arg<StringViewArray>>, row: usize, out: &mut String) -> bool {
     let value = default.and_then(|default| default.get(row));
     out.clear();
@@ -203,18 +229,44 @@ fn push(default: Option<&Arg<StringViewArray>>, row: usize, out: &mut String) ->
     value.is_some()
 }
 
-/// Appends a scalar where it is of the type.
+/// Appends a scalar where it is, or spells, a value of the type.
 fn write_as(value: &Json<'_>, returns: &DataType, out: &mut String) -> bool {
-    let fits = match (value, returns) {
-        (_, DataType::Utf8View) | (Json::Boolean(_), DataType::Boolean) => true,
-        (Json::Number(number), DataType::Int32) => number.parse::<i32>().is_ok(),
-        (Json::Number(number), DataType::Int64) => number.parse::<i64>().is_ok(),
-        (Json::Number(_), DataType::Float64) => true,
-        _ => false,
-    };
-    if fits {
-        value.write_scalar(out);
+    value.write_scalar(out);
+    let (is_boolean, is_null) = (matches!(value, Json::Boolean(_)), value == &Json::Null);
+    match returns {
+        DataType::Utf8View => true,
+        DataType::Boolean => !is_null && from_text::boolean(out).is_some(),
+        _ if is_boolean || is_null => false,
+        DataType::Decimal128(precision, scale) => {
+            decimal::parse(out, *scale).is_some_and(|value| decimal::fits(value, *precision))
+        }
+        integer if integer.is_integer() => write_integer(integer, out),
+        _ => java::parse_f64(out).is_some_and(f64::is_finite),
     }
+}
+
+/// Cuts off the digits behind the point.
+fn write_integer(returns: &DataType, out: &mut String) -> bool {
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "cut off on purpose, within the range"
+    )]
+    let truncated = || {
+        java::parse_f64(out)
+            .filter(|d| d.abs() < 9e18)
+            .map(|d| d as i64)
+    };
+    let Some(value) = from_text::long(out).or_else(truncated) else {
+        return false;
+    };
+    let fits = match returns {
+        DataType::Int8 => i8::try_from(value).is_ok(),
+        DataType::Int16 => i16::try_from(value).is_ok(),
+        DataType::Int32 => i32::try_from(value).is_ok(),
+        _ => true,
+    };
+    out.clear();
+    out.push_str(itoa::Buffer::new().format(value));
     fits
 }
 

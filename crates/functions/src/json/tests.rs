@@ -77,6 +77,21 @@ fn json_value_returns_types() {
     assert_eq!(returning("{\"a\": 42}", "$.a", "INTEGER"), "42");
     assert_eq!(returning("{\"a\": 0.998}", "$.a", "DOUBLE"), "0.998");
     assert_eq!(returning("{\"a\": \"x\"}", "$.a", "INTEGER"), "\\N");
+    assert_eq!(returning("{\"a\": \"42\"}", "$.a", "INTEGER"), "42");
+    assert_eq!(returning("{\"a\": -13.89}", "$.a", "INTEGER"), "-13");
+    assert_eq!(returning("{\"a\": 9999999999}", "$.a", "INTEGER"), "\\N");
+    assert_eq!(
+        returning("{\"a\": 13.375}", "$.a", "DECIMAL(4, 2)"),
+        "13.38"
+    );
+    assert_eq!(returning("{\"a\": true}", "$.a", "DOUBLE"), "\\N");
+    assert_eq!(
+        eval(
+            "json_value",
+            &[t("{}"), t("lax $.b"), t("STRING"), t("DEFAULT"), b(false)]
+        ),
+        "false"
+    );
     let args = [t("{}"), t("lax $.a"), t("INTEGER"), t("DEFAULT"), i(7)];
     assert_eq!(eval("json_value", &args), "7");
     assert_eq!(result_type("json_value", &args), DataType::Int32);

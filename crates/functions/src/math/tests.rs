@@ -123,6 +123,29 @@ fn doubles_come_of_everything() {
         eval("degrees", &[eval("pi", &[]).parse::<f64>().map(d).unwrap()]),
         "180.0"
     );
+    for (name, value, expected) in [
+        ("sin", 0.5, "0.479426"),
+        ("cos", 0.5, "0.877583"),
+        ("tan", 0.5, "0.546302"),
+        ("cot", 0.5, "1.830488"),
+        ("sinh", 0.5, "0.521095"),
+        ("cosh", 0.5, "1.127626"),
+        ("tanh", 0.5, "0.462117"),
+        ("asin", 0.5, "0.523599"),
+        ("acos", 0.5, "1.047198"),
+        ("atan", 0.5, "0.463648"),
+        ("log2", 8.0, "3.000000"),
+        ("radians", 180.0, "3.141593"),
+    ] {
+        assert_eq!(
+            eval(
+                "printf",
+                &[t("%f"), d(eval(name, &[d(value)]).parse().unwrap())]
+            ),
+            expected,
+            "{name}"
+        );
+    }
     assert_eq!(eval("e", &[]), "2.718281828459045");
     assert_eq!(eval("sqrt", &[t("4")]), "2.0");
     assert_eq!(eval("exp", &[null()]), "\\N");

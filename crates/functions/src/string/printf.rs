@@ -137,7 +137,9 @@ fn parse(text: &str) -> Option<(Spec, char, &str)> {
     }
     if let Some(behind) = rest.strip_prefix('.') {
         let precision = digits(behind);
-        spec.precision = Some(behind[..precision].parse().ok()?);
+        // More digits than any value has.
+        spec.precision = Some(behind[..precision].parse().ok()?).filter(|digits| *digits <= 1000);
+        spec.precision?;
         rest = &behind[precision..];
     }
     let conversion = rest.chars().next()?;

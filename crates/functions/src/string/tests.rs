@@ -104,6 +104,7 @@ fn padding_cuts_and_repeats() {
 #[test]
 fn codes_and_lengths() {
     assert_eq!(eval("char_length", &[t("emoji 🛒 cart")]), "12");
+    assert_eq!(eval("octet_length", &[t("é")]), "2");
     assert_eq!(eval("ascii", &[t("xx")]), "120");
     assert_eq!(eval("ascii", &[t("")]), "0");
     assert_eq!(eval("chr", &[i(97)]), "a");
@@ -337,6 +338,15 @@ fn urls() {
     assert_eq!(eval("parse_url", &[url.clone(), t("QUERY"), t("k")]), "\\N");
     assert_eq!(eval("parse_url", &[url, t("HOST"), t("k1")]), "\\N");
     assert_eq!(eval("parse_url", &[t("no url"), t("HOST")]), "\\N");
+    assert_eq!(eval("parse_url", &[t("foo://a/b"), t("HOST")]), "\\N");
+    assert_eq!(
+        eval("parse_url", &[t("HTTPS://a?x=1"), t("PROTOCOL")]),
+        "https"
+    );
+    assert_eq!(
+        eval("parse_url", &[t("HTTPS://a?x=1"), t("QUERY"), t("x")]),
+        "1"
+    );
     assert_eq!(eval("url_encode", &[t("a b/ü~*")]), "a+b%2F%C3%BC%7E*");
     assert_eq!(eval("url_decode", &[t("a+b%2F%C3%BC")]), "a b/ü");
     assert_eq!(eval("url_decode", &[t("%zz")]), "\\N");
@@ -365,6 +375,7 @@ fn printf_formats() {
     assert_eq!(eval("printf", &[t("%s %b"), null(), b(true)]), "null true");
     assert_eq!(eval("printf", &[t("%e"), d(12345.678)]), "1.234568e+04");
     assert_eq!(eval("printf", &[t("%d"), t("x")]), "\\N");
+    assert_eq!(eval("printf", &[t("%.99999f"), d(1.0)]), "\\N");
     assert_eq!(eval("printf", &[t("%s %s"), t("x")]), "\\N");
     assert_eq!(eval("printf", &[null(), t("x")]), "\\N");
 }

@@ -20,6 +20,9 @@ pub(crate) fn functions() -> Vec<Function> {
     ]
 }
 
+/// What Java's URLs may start with.
+const PROTOCOLS: [&str; 6] = ["http", "https", "ftp", "file", "jar", "mailto"];
+
 /// The parts of `protocol://userinfo@host:port/path?query#ref`.
 struct Url<'a> {
     protocol: &'a str,
@@ -32,13 +35,9 @@ impl<'a> Url<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let text = text.trim_matches(|c: char| c <= ' ');
         let (protocol, rest) = text.split_once(':')?;
-        let named = protocol.starts_with(|c: char| c.is_ascii_alphabetic())
-            && protocol
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'+' | b'-'));
-        if !named {
-            return None;
-        }
+        let protocol = PROTOCOLS
+            .into_iter()
+            .find(|known| protocol.eq_ignore_ascii_case(known))?;
         let (rest, reference) = match rest.split_once('#') {
             Some((rest, reference)) => (rest, Some(reference)),
             None => (rest, None),

@@ -4,6 +4,7 @@ pub(crate) mod add;
 pub(crate) mod diff;
 pub(crate) mod extract;
 pub(crate) mod format;
+pub(crate) mod overlaps;
 pub(crate) mod parse;
 pub(crate) mod pattern;
 pub(crate) mod round;

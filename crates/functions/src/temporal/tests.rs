@@ -61,6 +61,7 @@ fn parts_have_their_own_names() {
     ] {
         assert_eq!(eval(name, std::slice::from_ref(&value)), expected, "{name}");
     }
+    assert_eq!(eval("minute", &[ts("1994-09-27 13:14:15")]), "14");
     assert_eq!(eval("second", &[ts("1994-09-27 13:14:15")]), "15");
     assert_eq!(
         eval(
@@ -436,4 +437,22 @@ fn intervals_multiply() {
         "-2-04"
     );
     assert_eq!(eval("interval_multiply", &[minutes, l(i64::MAX)]), "\\N");
+}
+
+#[test]
+fn periods_overlap() {
+    let overlaps = |ends: [&str; 4]| eval("overlaps", &ends.map(ts));
+    let at = [
+        "2024-01-01 09:00:00",
+        "2024-01-01 10:00:00",
+        "2024-01-01 10:15:00",
+        "2024-01-01 13:00:00",
+    ];
+    assert_eq!(overlaps(at), "FALSE");
+    assert_eq!(overlaps([at[0], at[2], at[3], at[1]]), "TRUE");
+    assert_eq!(overlaps([at[0], at[1], at[1], at[2]]), "TRUE");
+    assert_eq!(
+        eval("overlaps", &[ts(at[0]), null(), ts(at[0]), ts(at[1])]),
+        "\\N"
+    );
 }
