@@ -1,11 +1,11 @@
 //! The columns of a table as connectors need them: the physical ones, those a sink takes, those that a query wants.
 
-use crate::Capabilities;
+use crate::{Capabilities, Metadata};
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use millstream_dataflow::options::nearest;
-use millstream_dataflow::{Column, Error, Place, Result, Table};
+use millstream_dataflow::{Column, Error, Place, Result, Table, TableColumn};
 use std::sync::Arc;
 
 /// The schema of a source that gives the wanted columns.
@@ -14,25 +14,49 @@ pub(crate) fn schema(wanted: &[Column]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// The schema of a table's sink: its columns that are not virtual.
-pub(crate) fn sink_schema(table: &Table) -> SchemaRef {
-    let fields = table.columns.iter().filter(|column| !column.is_virtual);
-    Arc::new(Schema::new(
-        fields
-            .map(|column| column.field.clone())
-            .collect::<Vec<_>>(),
-    ))
+/// The columns that a table's sink takes: those that are not virtual, in their order.
+pub(crate) fn written(table: &Table) -> impl Iterator<Item = &TableColumn> {
+    table.columns.iter().filter(|column| !column.is_virtual)
 }
 
-/// The physical columns of a table, as a query that wants all of them.
-pub(crate) fn physical(table: &Table) -> Vec<Column> {
-    let physical = table.columns.iter().filter(|c| c.metadata.is_none());
-    physical
-        .map(|c| Column::whole(c.field.name(), c.field.data_type().clone()))
-        .collect()
+/// The columns that a query may want of a format: the physical ones, and the metadata that it offers under a prefix.
+pub(crate) fn of_format(table: &Table, format: &str, prefix: &str) -> Vec<Metadata> {
+    let declared = |key: &str| {
+        let column = table
+            .columns
+            .iter()
+            .find(|c| c.metadata.as_deref() == Some(key));
+        column.map_or(DataType::Utf8View, |c| c.field.data_type().clone())
+    };
+    let offer = |key: &str| {
+        let key = format!("{prefix}{key}");
+        Metadata {
+            data_type: declared(&key),
+            key,
+            writable: false,
+        }
+    };
+    let keys = millstream_formats::metadata_keys(format);
+    keys.into_iter().map(offer).collect()
 }
 
-/// Refuses METADATA columns that the connector does not offer, or that would be written and cannot be.
+/// All columns of a table as a query that wants them, of the metadata only what is offered.
+pub(crate) fn all(table: &Table, offered: &[Metadata]) -> Vec<Column> {
+    let column = |column: &TableColumn| {
+        let place = match &column.metadata {
+            None => Place::Field(vec![column.field.name().clone()]),
+            Some(key) if offered.iter().any(|offer| offer.key == *key) => {
+                Place::Metadata(key.clone())
+            }
+            Some(_) => return None,
+        };
+        let field = column.field.clone().with_nullable(true);
+        Some(Column { field, place })
+    };
+    table.columns.iter().filter_map(column).collect()
+}
+
+/// Refuses METADATA columns that the connector does not offer.
 pub(crate) fn check_metadata(table: &Table, capabilities: &Capabilities) -> Result<()> {
     let offered = || capabilities.metadata.iter().map(|offer| offer.key.as_str());
     for column in &table.columns {

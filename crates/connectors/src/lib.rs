@@ -11,6 +11,7 @@
 
 mod clock;
 mod columns;
+mod format;
 
 mod blackhole;
 mod datagen;

@@ -1,7 +1,6 @@
 //! Files of records, read a block at a time. The offset in a file is the (decompressed) byte that the next record
 //! begins at.
 
-use super::Settings;
 use super::blocks::Blocks;
 use super::input::{self, Compression};
 use super::location::{Entry, Location};
@@ -72,9 +71,9 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(monitor: Option<Duration>) -> Self {
         Self {
-            monitor: settings.monitor,
+            monitor,
             last: Mutex::new(None),
         }
     }

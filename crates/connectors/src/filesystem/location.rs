@@ -1,6 +1,7 @@
 //! Where files are: a local path, or a URL of an object store; one file, a directory or a glob.
 
 use millstream_dataflow::{Error, Result};
+use object_store::aws::AmazonS3ConfigKey;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreScheme};
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ impl Location {
             ));
             return Err(error.hint("supported: local paths, file://, s3://"));
         }
-        let (store, _) = object_store::parse_url_opts(&url, store_options(store))
+        let (store, _) = object_store::parse_url_opts(&url, store_options(store)?)
             .map_err(|error| invalid(error.to_string()))?;
         let root = format!("{}://{}/", url.scheme(), url.host_str().unwrap_or_default());
         // Not the URL's path, which is percent-encoded: a glob's characters must stay.
@@ -95,6 +96,16 @@ impl Location {
             root,
             path: path.trim_matches('/').to_owned(),
         }))
+    }
+
+    /// A place in a store that is at hand.
+    #[cfg(test)]
+    pub(super) fn in_store(store: &Arc<dyn ObjectStore>, path: &str) -> Self {
+        Self::Remote(Remote {
+            store: Arc::clone(store),
+            root: "memory://store/".to_owned(),
+            path: path.to_owned(),
+        })
     }
 
     /// The files of this place, sorted by name: the file itself, those that a glob matches, or those of a directory
@@ -159,29 +170,39 @@ pub(crate) fn percent_decoded(path: &str) -> String {
 }
 
 /// The options of the store under object_store's names, after those of the environment (AWS_*).
-fn store_options(options: &BTreeMap<String, String>) -> Vec<(String, String)> {
+fn store_options(options: &BTreeMap<String, String>) -> Result<Vec<(String, String)>> {
     let mut all: Vec<(String, String)> = std::env::vars()
         .filter(|(name, _)| name.starts_with("AWS_"))
         .map(|(name, value)| (name.to_ascii_lowercase(), value))
         .collect();
-    for (name, value) in options {
-        let name = match name.replace('.', "-").as_str() {
-            "access-key" => "aws_access_key_id".to_owned(),
-            "secret-key" => "aws_secret_access_key".to_owned(),
-            "session-token" => "aws_session_token".to_owned(),
-            "path-style-access" => "aws_virtual_hosted_style_request".to_owned(),
-            other => format!("aws_{}", other.replace('-', "_")),
+    for (option, value) in options {
+        let (name, value) = match option.as_str() {
+            "access-key" => ("aws_access_key_id".to_owned(), value.clone()),
+            "secret-key" => ("aws_secret_access_key".to_owned(), value.clone()),
+            "session-token" => ("aws_session_token".to_owned(), value.clone()),
+            "path-style-access" | "path.style.access" => {
+                let virtual_hosted = (value != "true").to_string();
+                (
+                    "aws_virtual_hosted_style_request".to_owned(),
+                    virtual_hosted,
+                )
+            }
+            other => (
+                format!("aws_{}", other.replace(['-', '.'], "_")),
+                value.clone(),
+            ),
         };
-        let value = match name.as_str() {
-            "aws_virtual_hosted_style_request" => (value != "true").to_string(),
-            _ => value.clone(),
-        };
+        if name.parse::<AmazonS3ConfigKey>().is_err() {
+            return Err(Error::user(format!("unknown option 's3.{option}'")).hint(
+                "known are s3.endpoint, s3.region, s3.access-key, s3.secret-key, s3.session-token, s3.path-style-access, and the settings of object_store's S3 client (s3.allow-http, s3.imdsv1-fallback, ...)",
+            ));
+        }
         if name == "aws_endpoint" && value.starts_with("http://") {
             all.push(("aws_allow_http".to_owned(), "true".to_owned()));
         }
         all.push((name, value));
     }
-    all
+    Ok(all)
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Error {

@@ -13,121 +13,230 @@
 //! | `sink.rolling-policy.inactivity-interval` | 30 min | a file ends when nothing came for so long |
 //! | `sink.rolling-policy.check-interval` | 1 min | how often the ages are looked at |
 //! | `parquet.compression` | snappy | zstd, gzip, lz4, uncompressed |
+//! | `parquet.block.size` | 128 mb | of a row group |
+//! | `parquet.missing-columns` | error | null: a column that a file does not have is NULL |
 //! | `s3.endpoint`, `s3.access-key`, `s3.secret-key`, `s3.region`, `s3.path-style-access`, ... | the environment (`AWS_*`) | |
 
 mod blocks;
+mod directories;
 mod input;
 mod lines;
 mod location;
+mod output;
 mod parquet_files;
 mod place;
+mod rolling;
+mod sink;
 
-use crate::{Capabilities, Connector, Reads, cannot_write, columns};
+use crate::format::Format;
+use crate::{Capabilities, Connector, Metadata, Reads, columns};
+use arrow::datatypes::{Field, Schema};
+use directories::Directories;
 use input::Compression;
 use lines::{LineFiles, Listing, Row};
 use location::Location;
+use millstream_dataflow::sink::Sink;
 use millstream_dataflow::source::Source;
-use millstream_dataflow::{Column, Options, Result, Table};
+use millstream_dataflow::{Changes, Column, Error, Options, Result, Table};
+use parquet::basic;
+use parquet::file::properties::WriterProperties;
 use parquet_files::ParquetFiles;
+use rolling::Policy;
+use sink::{Content, FileSink};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) const CONNECTOR: Connector = Connector {
     name: "filesystem",
     check,
-    source,
-    sink: |table, _| Err(cannot_write(table)),
+    source: |table, options, wanted| Settings::new(options)?.source(table, wanted),
+    sink: |table, options| Ok(Arc::new(Settings::new(options)?.sink(table)?)),
 };
 
 const PARQUET: &str = "parquet";
 
+fn check(table: &Table, options: Options) -> Result<Capabilities> {
+    let settings = Settings::new(options)?;
+    let metadata = settings.metadata(table);
+    let wanted = columns::all(table, &metadata);
+    let (changes, skips_bad) = match &settings.format {
+        Rows::Parquet { .. } => (Changes::AppendOnly, false),
+        Rows::Lines(format) => {
+            let (_, decoded) = place::slots(table, &wanted);
+            let format = format.decoder(table, &decoded)?;
+            (format.changes(), format.skips_bad())
+        }
+    };
+    Ok(Capabilities {
+        source: Some(Reads {
+            changes,
+            bounded: settings.monitor.is_none(),
+            skips_bad,
+        }),
+        // What the format can read and not write is no error before someone writes.
+        sink: settings.sink(table).ok().map(|sink| sink.changes()),
+        metadata,
+    })
+}
+
 /// The options of both directions.
 struct Settings {
     location: Location,
-    format: String,
+    format: Rows,
     compression: Option<Compression>,
     monitor: Option<Duration>,
     null_directory: String,
+    policy: Policy,
+}
+
+/// How rows stand in files.
+enum Rows {
+    Lines(Format),
+    Parquet {
+        missing_is_null: bool,
+        properties: WriterProperties,
+    },
 }
 
 impl Settings {
-    fn new(options: &mut Options) -> Result<Self> {
+    fn new(mut options: Options) -> Result<Self> {
         let path = options.required("path")?;
         let store = options.prefixed("s3.");
         let _: Option<u32> = options.parse("scan.parallelism")?;
-        Ok(Self {
+        let _: Option<u32> = options.parse("sink.parallelism")?;
+        let format = match options.required("format")? {
+            name if name == PARQUET => parquet_options(&mut options)?,
+            name => Rows::Lines(Format::take(&mut options, "", name)),
+        };
+        let settings = Self {
             location: Location::new(&path, &store)?,
-            format: options.required("format")?,
-            compression: Compression::option(options)?,
+            format,
+            compression: Compression::option(&mut options)?,
             monitor: options.duration("source.monitor-interval")?,
             null_directory: options
                 .text("partition.default-name")
                 .unwrap_or_else(|| "__DEFAULT_PARTITION__".to_owned()),
+            policy: Policy::new(&mut options)?,
+        };
+        options.finish()?;
+        Ok(settings)
+    }
+
+    fn metadata(&self, table: &Table) -> Vec<Metadata> {
+        let mut offered = place::metadata();
+        if let Rows::Lines(format) = &self.format {
+            offered.extend(columns::of_format(table, &format.name, ""));
+        }
+        offered
+    }
+
+    fn source(self, table: &Table, wanted: &[Column]) -> Result<Arc<dyn Source>> {
+        let (slots, decoded) = place::slots(table, wanted);
+        let listing = Listing::new(self.monitor);
+        let row = Arc::new(Row {
+            slots,
+            schema: columns::schema(wanted),
+            null_directory: self.null_directory,
+        });
+        Ok(match self.format {
+            Rows::Parquet {
+                missing_is_null, ..
+            } => Arc::new(ParquetFiles {
+                location: self.location,
+                listing,
+                row,
+                wanted: decoded.into(),
+                missing_is_null,
+            }),
+            Rows::Lines(format) => Arc::new(LineFiles {
+                location: self.location,
+                compression: self.compression,
+                listing,
+                format: format.decoder(table, &decoded)?,
+                row,
+            }),
+        })
+    }
+
+    fn sink(&self, table: &Table) -> Result<FileSink> {
+        let mut fields: Vec<Field> = Vec::new();
+        let (mut kept, mut directories) = (Vec::new(), Vec::new());
+        for (idx, column) in columns::written(table).enumerate() {
+            let name = column.field.name();
+            if let Some(key) = &column.metadata {
+                let message = format!(
+                    "table `{}`: the metadata '{key}' of column `{name}` cannot be written",
+                    table.name
+                );
+                return Err(Error::user(message).hint("declare it METADATA VIRTUAL"));
+            }
+            let of_table = |of: &usize| table.columns[*of].field.name() == name;
+            match table.partitioned_by.iter().position(|of| of_table(of)) {
+                Some(at) => directories.push((at, (name.clone(), idx))),
+                None => {
+                    kept.push(idx);
+                    fields.push(column.field.clone());
+                }
+            }
+        }
+        // Directories in the order of PARTITIONED BY.
+        directories.sort_by_key(|(at, _)| *at);
+        let directories = directories.into_iter().map(|(_, column)| column).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let content = match &self.format {
+            Rows::Parquet { properties, .. } => Content::Parquet(properties.clone()),
+            Rows::Lines(format) => Content::Lines {
+                format: format.encoder(&schema)?,
+                extension: extension(&format.name),
+                compression: self.compression.unwrap_or(Compression::Plain),
+            },
+        };
+        Ok(FileSink {
+            location: self.location.clone(),
+            directories: Directories::new(directories, self.null_directory.clone()),
+            kept,
+            schema,
+            content,
+            policy: self.policy,
         })
     }
 }
 
-fn check(table: &Table, options: Options) -> Result<Capabilities> {
-    let files = Files::new(table, options, &columns::physical(table))?;
-    let (source, skips_bad): (&dyn Source, bool) = match &files {
-        Files::Lines(files) => (files, files.format.skips_bad()),
-        Files::Parquet(files) => (files, false),
-    };
-    Ok(Capabilities {
-        source: Some(Reads {
-            changes: source.changes(),
-            bounded: source.bounded(),
-            skips_bad,
-        }),
-        sink: None,
-        metadata: place::metadata(),
-    })
-}
-
-fn source(table: &Table, options: Options, wanted: &[Column]) -> Result<Arc<dyn Source>> {
-    Ok(match Files::new(table, options, wanted)? {
-        Files::Lines(files) => Arc::new(files),
-        Files::Parquet(files) => Arc::new(files),
-    })
-}
-
-/// The files of a table, by how they are read.
-enum Files {
-    Lines(LineFiles),
-    Parquet(ParquetFiles),
-}
-
-impl Files {
-    fn new(table: &Table, mut options: Options, wanted: &[Column]) -> Result<Self> {
-        let settings = Settings::new(&mut options)?;
-        let (slots, decoded) = place::slots(table, wanted);
-        let listing = Listing::new(&settings);
-        let row = Arc::new(Row {
-            slots,
-            schema: columns::schema(wanted),
-            null_directory: settings.null_directory,
-        });
-        if settings.format == PARQUET {
-            let missing = options.word("parquet.missing-columns", &["error", "null"])?;
-            options.finish()?;
-            return Ok(Self::Parquet(ParquetFiles {
-                location: settings.location,
-                listing,
-                row,
-                wanted: decoded.into(),
-                missing_is_null: missing == "null",
-            }));
-        }
-        let format = millstream_formats::decoder(&settings.format, &mut options, table, &decoded)?;
-        options.finish()?;
-        Ok(Self::Lines(LineFiles {
-            location: settings.location,
-            compression: settings.compression,
-            listing,
-            format,
-            row,
-        }))
+/// What the names of a format's files end with.
+fn extension(format: &str) -> &'static str {
+    match format {
+        "csv" => "csv",
+        "raw" => "raw",
+        _ => "json",
     }
+}
+
+/// The options `parquet.*`.
+fn parquet_options(options: &mut Options) -> Result<Rows> {
+    let missing = options.word("parquet.missing-columns", &["error", "null"])?;
+    let word = options.word(
+        "parquet.compression",
+        &["snappy", "zstd", "gzip", "lz4", "uncompressed", "none"],
+    )?;
+    let compression = match word.as_str() {
+        "zstd" => basic::Compression::ZSTD(basic::ZstdLevel::default()),
+        "gzip" => basic::Compression::GZIP(basic::GzipLevel::default()),
+        "lz4" => basic::Compression::LZ4_RAW,
+        "uncompressed" | "none" => basic::Compression::UNCOMPRESSED,
+        _ => basic::Compression::SNAPPY,
+    };
+    let block = options.bytes("parquet.block.size")?.unwrap_or(128 << 20);
+    if block == 0 {
+        return Err(options.invalid("parquet.block.size", "0", "above 0"));
+    }
+    Ok(Rows::Parquet {
+        missing_is_null: missing == "null",
+        properties: WriterProperties::builder()
+            .set_compression(compression)
+            .set_max_row_group_bytes(usize::try_from(block).ok())
+            .set_created_by(concat!("millstream ", env!("CARGO_PKG_VERSION")).to_owned())
+            .build(),
+    })
 }
 
 #[cfg(test)]

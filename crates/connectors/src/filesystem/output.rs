@@ -67,19 +67,27 @@ impl Output {
             } => {
                 file.flush().map_err(failed)?;
                 file.get_ref().sync_all().map_err(failed)?;
-                fs::rename(written, published).map_err(failed)?;
+                fs::rename(&*written, &*published).map_err(failed)?;
                 // The new name is durable when its directory is.
                 if let Some(directory) = published.parent() {
-                    File::open(directory).and_then(|it| it.sync_all()).map_err(failed)?;
+                    File::open(directory)
+                        .and_then(|it| it.sync_all())
+                        .map_err(failed)?;
                 }
                 Ok(())
             }
             Target::Remote(upload) => match upload.take() {
-                None => Err(Error::internal(format!("the file '{}' was finished twice", self.name))),
+                None => Err(Error::internal(format!(
+                    "the file '{}' was finished twice",
+                    self.name
+                ))),
                 Some(upload) => {
                     let done = runtime()?.block_on(upload.finish());
                     done.map(|_| ()).map_err(|error| {
-                        store_error(&format!("the file '{}' cannot be uploaded", self.name), &error)
+                        store_error(
+                            &format!("the file '{}' cannot be uploaded", self.name),
+                            &error,
+                        )
                     })
                 }
             },
@@ -122,7 +130,9 @@ impl Write for Output {
         match &mut self.target {
             Target::Local { file, .. } => file.write_all(bytes)?,
             Target::Remote(upload) => {
-                let upload = upload.as_mut().ok_or_else(|| io::Error::other("already finished"))?;
+                let upload = upload
+                    .as_mut()
+                    .ok_or_else(|| io::Error::other("already finished"))?;
                 let runtime = runtime().map_err(io::Error::other)?;
                 // Parts are sent by tasks of the runtime.
                 let _inside = runtime.enter();

@@ -30,7 +30,9 @@ impl Policy {
         let age = duration("rollover-interval", 30 * 60)?;
         let inactivity = duration("inactivity-interval", 30 * 60)?;
         let check = duration("check-interval", 60)?;
-        let size = options.bytes("sink.rolling-policy.file-size")?.unwrap_or(128 << 20);
+        let size = options
+            .bytes("sink.rolling-policy.file-size")?
+            .unwrap_or(128 << 20);
         if size == 0 || age.is_zero() || inactivity.is_zero() {
             return Err(Error::user(format!(
                 "table `{}`: the options 'sink.rolling-policy.*' must be above 0",
@@ -66,13 +68,20 @@ mod tests {
     use super::*;
 
     fn policy(pairs: &[(&str, &str)]) -> Result<Policy> {
-        let pairs = pairs.iter().map(|(k, v)| (format!("sink.rolling-policy.{k}"), (*v).to_owned()));
+        let pairs = pairs
+            .iter()
+            .map(|(k, v)| (format!("sink.rolling-policy.{k}"), (*v).to_owned()));
         Policy::new(&mut Options::new("t", pairs))
     }
 
     #[test]
     fn a_file_ends_by_size_age_or_quiet() {
-        let policy = policy(&[("file-size", "1kb"), ("rollover-interval", "10 s"), ("inactivity-interval", "3 s")]).unwrap();
+        let policy = policy(&[
+            ("file-size", "1kb"),
+            ("rollover-interval", "10 s"),
+            ("inactivity-interval", "3 s"),
+        ])
+        .unwrap();
         let file = |bytes, age, quiet| Growth {
             bytes,
             age: Duration::from_secs(age),
@@ -82,7 +91,10 @@ mod tests {
         assert!(policy.is_due(file(1024, 0, 0)));
         assert!(policy.is_due(file(1, 10, 0)));
         assert!(policy.is_due(file(1, 4, 3)));
-        assert!(policy.is_check_due(Duration::from_secs(60)) && !policy.is_check_due(Duration::from_secs(59)));
+        assert!(
+            policy.is_check_due(Duration::from_secs(60))
+                && !policy.is_check_due(Duration::from_secs(59))
+        );
     }
 
     #[test]

@@ -13,6 +13,22 @@ use std::time::{Duration, Instant};
 /// Events of a client (errors, statistics) are looked at no more often than this.
 const SERVE_EVERY: Duration = Duration::from_millis(50);
 
+/// What librdkafka says, at its own level.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => {
+            tracing::error!(target: "librdkafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+            tracing::debug!(target: "librdkafka", facility, "{message}");
+        }
+    }
+}
+
 /// Hears what librdkafka has to say.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -31,18 +47,7 @@ impl Watch {
 
 impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => {
-                tracing::error!(target: "librdkafka", facility, "{message}");
-            }
-            RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(target: "librdkafka", facility, "{message}");
-            }
-        }
+        log(level, facility, message);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
@@ -306,6 +311,9 @@ pub(super) fn code_error(what: &str, code: RDKafkaErrorCode, text: &str) -> Erro
         }
         C::BadCompression | C::NotImplemented => "the messages cannot be decompressed",
         C::InvalidTopic => "correct 'topic'",
+        C::MessageSizeTooLarge => {
+            "the record is larger than 'properties.message.max.bytes' or the topic's max.message.bytes"
+        }
         _ => return Error::retryable(what).detail(detail),
     };
     Error::user(what).detail(detail).hint(hint)

@@ -39,6 +39,14 @@ impl KeyFields {
 
     /// The options of `upsert-kafka`: the key is the primary key.
     pub(super) fn of_primary_key(table: &Table, options: &mut Options) -> Result<Self> {
+        if table.primary_key.is_empty() {
+            let message = format!(
+                "table `{}` of connector 'upsert-kafka' has no primary key",
+                table.name
+            );
+            return Err(Error::user(message)
+                .hint("declare PRIMARY KEY (...) NOT ENFORCED: it is the key of the messages"));
+        }
         let name = |idx: &usize| table.columns[*idx].field.name().clone();
         Self::new(table, options, table.primary_key.iter().map(name).collect())
     }

@@ -6,6 +6,7 @@
 //! batch                         many messages at once (the unsafe part)
 //! rows                          messages -> rows
 //! source, reader                topics -> partitions -> polls
+//! sink, upsert                  changes -> records
 //! ```
 //!
 //! | option | default | |
@@ -24,6 +25,9 @@
 //! | `scan.bounded.mode` | unbounded | latest-offset, group-offsets, timestamp, specific-offsets |
 //! | `scan.bounded.timestamp-millis`, `scan.bounded.specific-offsets` | | |
 //! | `scan.topic-partition-discovery.interval` | 5 min | 0: never |
+//! | `sink.delivery-guarantee` | at-least-once | none |
+//! | `sink.partitioner` | default | fixed, round-robin |
+//! | `sink.parallelism`, `sink.buffer-flush.*` | | taken and without effect |
 
 mod batch;
 mod client;
@@ -32,133 +36,218 @@ mod offsets;
 mod properties;
 mod reader;
 mod rows;
+mod sink;
 mod source;
+mod upsert;
 
-use crate::{Capabilities, Connector, Reads, cannot_write, columns};
+use crate::format::Format;
+use crate::{Capabilities, Connector, Metadata, Reads, columns};
+use arrow::datatypes::{Schema, SchemaRef};
 use fields::KeyFields;
-use millstream_dataflow::source::Source;
+use millstream_dataflow::sink::Sink;
 use millstream_dataflow::{Column, Error, Options, Result, Table};
 use properties::Properties;
-use source::{Format, KafkaSource, Layout, Settings, Topics};
+use sink::{Delivery, KafkaSink, Places};
+use source::{KafkaSource, Layout, Topics};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) const CONNECTOR: Connector = Connector {
     name: "kafka",
-    check: |table, options| check(table, options, false),
-    source: |table, options, wanted| Ok(Arc::new(read(table, options, wanted, false)?)),
-    sink: |table, _| Err(cannot_write(table)),
+    check: |table, options| Settings::new(table, options, false)?.check(table),
+    source: |table, options, wanted| {
+        Ok(Arc::new(
+            Settings::new(table, options, false)?.source(table, wanted)?,
+        ))
+    },
+    sink: |table, options| Ok(Arc::new(Settings::new(table, options, false)?.sink(table)?)),
 };
 
 pub(crate) const UPSERT: Connector = Connector {
     name: "upsert-kafka",
-    check: |table, options| check(table, options, true),
-    source: |table, options, wanted| Ok(Arc::new(read(table, options, wanted, true)?)),
-    sink: |table, _| Err(cannot_write(table)),
+    check: |table, options| Settings::new(table, options, true)?.check(table),
+    source: |table, options, wanted| {
+        Ok(Arc::new(
+            Settings::new(table, options, true)?.source(table, wanted)?,
+        ))
+    },
+    sink: |table, options| Ok(Arc::new(Settings::new(table, options, true)?.sink(table)?)),
 };
 
 /// How often new partitions are looked for, unless the table says.
 const DISCOVERY: Duration = Duration::from_secs(300);
 
-fn check(table: &Table, options: Options, upsert: bool) -> Result<Capabilities> {
-    let source = read(table, options, &columns::physical(table), upsert)?;
-    Ok(Capabilities {
-        source: Some(Reads {
-            changes: source.changes(),
-            bounded: source.bounded(),
-            skips_bad: source.skips_bad(),
-        }),
-        sink: None,
-        metadata: source::metadata(),
-    })
-}
-
-fn read(
-    table: &Table,
-    mut options: Options,
-    wanted: &[Column],
+/// The options of both directions.
+struct Settings {
+    topics: Topics,
+    properties: Properties,
+    startup: offsets::Place,
+    bounded: Option<offsets::Place>,
+    discovery: Duration,
+    value: Format,
+    key: Option<Format>,
+    fields: KeyFields,
+    delivery: Delivery,
     upsert: bool,
-) -> Result<KafkaSource> {
-    let topics = Topics::new(&mut options)?;
-    let properties = Properties::new(&table.name, options.prefixed("properties."))?;
-    properties.check(&table.name)?;
-    let startup = match upsert {
-        true => offsets::Place::Earliest,
-        false => offsets::startup(&mut options)?,
-    };
-    let bounded = offsets::bounded(&mut options)?;
-    for place in [Some(&startup), bounded.as_ref()].into_iter().flatten() {
-        needs(table, place, &topics, &properties)?;
-    }
-    let discovery = options
-        .duration("scan.topic-partition-discovery.interval")?
-        .unwrap_or(DISCOVERY);
-    let _: Option<u32> = options.parse("scan.parallelism")?;
-    let (value, key) = formats(&mut options, upsert)?;
-    let fields = if upsert {
-        KeyFields::of_primary_key(table, &mut options)?
-    } else {
-        KeyFields::of_kafka(table, &mut options, key.is_some())?
-    };
-    if upsert && fields.names.is_empty() {
-        return Err(Error::user(format!(
-            "table `{}` of connector 'upsert-kafka' has no primary key",
-            table.name
-        ))
-        .hint("declare PRIMARY KEY (...) NOT ENFORCED: it is the key of the messages"));
-    }
-    options.finish()?;
-    let layout = Layout::new(table, wanted, &fields, value, key, upsert)?;
-    let settings = Settings {
-        topics,
-        properties,
-        startup,
-        bounded,
-        discovery: (!discovery.is_zero()).then_some(discovery),
-        upsert,
-    };
-    Ok(KafkaSource::new(settings, layout))
 }
 
-/// Refuses places that need what the table does not have.
-fn needs(
-    table: &Table,
-    place: &offsets::Place,
-    topics: &Topics,
-    properties: &Properties,
-) -> Result<()> {
-    match place {
-        offsets::Place::Group if properties.get("group.id").is_none() => Err(Error::user(format!(
-            "table `{}` begins or ends at the offsets of a group, but has no 'properties.group.id'",
-            table.name
-        ))
-        .hint("that is the default: set 'scan.startup.mode' to earliest-offset or latest-offset, or name the group")),
-        offsets::Place::Specific(_) => match topics {
-            Topics::Named(names) if names.len() == 1 => Ok(()),
-            Topics::Named(_) | Topics::Matching(_) => Err(Error::user(format!(
-                "table `{}`: specific offsets need a single topic",
-                table.name
-            ))),
-        },
-        offsets::Place::Group
-        | offsets::Place::Earliest
-        | offsets::Place::Latest
-        | offsets::Place::Timestamp(_) => Ok(()),
+impl Settings {
+    fn new(table: &Table, mut options: Options, upsert: bool) -> Result<Self> {
+        let topics = Topics::new(&mut options)?;
+        let properties = Properties::new(&table.name, options.prefixed("properties."))?;
+        properties.check(&table.name)?;
+        let startup = match upsert {
+            true => offsets::Place::Earliest,
+            false => offsets::startup(&mut options)?,
+        };
+        let bounded = offsets::bounded(&mut options)?;
+        let discovery = options
+            .duration("scan.topic-partition-discovery.interval")?
+            .unwrap_or(DISCOVERY);
+        let _: Option<u32> = options.parse("scan.parallelism")?;
+        let (value, key) = formats(&mut options, upsert)?;
+        let fields = match upsert {
+            true => KeyFields::of_primary_key(table, &mut options)?,
+            false => KeyFields::of_kafka(table, &mut options, key.is_some())?,
+        };
+        let delivery = Delivery::new(&mut options)?;
+        options.finish()?;
+        Ok(Self {
+            topics,
+            properties,
+            startup,
+            bounded,
+            discovery,
+            value,
+            key,
+            fields,
+            delivery,
+            upsert,
+        })
+    }
+
+    fn metadata(&self, table: &Table) -> Vec<Metadata> {
+        let mut offered = source::metadata();
+        offered.extend(columns::of_format(table, &self.value.name, "value."));
+        offered
+    }
+
+    fn check(&self, table: &Table) -> Result<Capabilities> {
+        let metadata = self.metadata(table);
+        let layout = self.layout(table, &columns::all(table, &metadata))?;
+        Ok(Capabilities {
+            source: Some(Reads {
+                changes: layout.changes().clone(),
+                bounded: self.bounded.is_some(),
+                skips_bad: layout.skips_bad(),
+            }),
+            // What can be read and not written is no error before someone writes.
+            sink: self.sink(table).ok().map(|sink| sink.changes()),
+            metadata,
+        })
+    }
+
+    fn layout(&self, table: &Table, wanted: &[Column]) -> Result<Layout> {
+        Layout::new(
+            table,
+            wanted,
+            &self.fields,
+            &self.value,
+            self.key.as_ref(),
+            self.upsert,
+        )
+    }
+
+    fn source(self, table: &Table, wanted: &[Column]) -> Result<KafkaSource> {
+        for place in [Some(&self.startup), self.bounded.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            self.needs(table, place)?;
+        }
+        let layout = self.layout(table, wanted)?;
+        let settings = source::Settings {
+            topics: self.topics,
+            properties: self.properties,
+            startup: self.startup,
+            bounded: self.bounded,
+            discovery: (!self.discovery.is_zero()).then_some(self.discovery),
+            upsert: self.upsert,
+        };
+        Ok(KafkaSource::new(settings, layout))
+    }
+
+    /// Refuses places that need what the table does not have.
+    fn needs(&self, table: &Table, place: &offsets::Place) -> Result<()> {
+        match place {
+            offsets::Place::Group if self.properties.get("group.id").is_none() => {
+                Err(Error::user(format!(
+                    "table `{}` begins or ends at the offsets of a group, but has no 'properties.group.id'",
+                    table.name
+                ))
+                .hint("that is the default: set 'scan.startup.mode' to earliest-offset or latest-offset, or name the group"))
+            }
+            offsets::Place::Specific(_) => match &self.topics {
+                Topics::Named(names) if names.len() == 1 => Ok(()),
+                Topics::Named(_) | Topics::Matching(_) => Err(Error::user(format!(
+                    "table `{}`: specific offsets need a single topic",
+                    table.name
+                ))),
+            },
+            offsets::Place::Group
+            | offsets::Place::Earliest
+            | offsets::Place::Latest
+            | offsets::Place::Timestamp(_) => Ok(()),
+        }
+    }
+
+    fn sink(&self, table: &Table) -> Result<KafkaSink> {
+        let topic = match &self.topics {
+            Topics::Named(names) if names.len() == 1 => names[0].clone(),
+            Topics::Named(_) | Topics::Matching(_) => {
+                return Err(Error::user(format!(
+                    "table `{}` cannot be written: it is of several topics",
+                    table.name
+                )));
+            }
+        };
+        let written: Vec<_> = columns::written(table).collect();
+        let named = written
+            .iter()
+            .map(|c| (c.field.name().as_str(), c.metadata.as_deref()));
+        let places = Places::new(named, &self.fields)
+            .map_err(|error| error.context(format_args!("table `{}`", table.name)))?;
+        let schema = |idxs: &[usize], prefix: usize| -> SchemaRef {
+            let field = |idx: &usize| {
+                let field = &written[*idx].field;
+                field.clone().with_name(&field.name()[prefix..])
+            };
+            Arc::new(Schema::new(idxs.iter().map(field).collect::<Vec<_>>()))
+        };
+        let key_schema = schema(&places.key, self.fields.prefix.len());
+        Ok(KafkaSink {
+            topic,
+            properties: self.properties.clone(),
+            delivery: self.delivery.clone(),
+            value: self.value.encoder(&schema(&places.value, 0))?,
+            key: match &self.key {
+                None => None,
+                Some(key) => Some(key.encoder(&key_schema)?),
+            },
+            key_schema,
+            places,
+            upsert: self.upsert,
+        })
     }
 }
 
 /// The formats of value and key, with their options under the formats' own names.
 fn formats(options: &mut Options, upsert: bool) -> Result<(Format, Option<Format>)> {
-    let key = match options.text("key.format") {
-        Some(name) => Some(format(options, "key.", name)),
-        None if upsert => {
-            return Err(options
-                .required("key.format")
-                .err()
-                .unwrap_or_else(|| Error::internal("no key.format")));
-        }
-        None => None,
+    let key = match upsert {
+        true => Some(options.required("key.format")?),
+        false => options.text("key.format"),
     };
+    let key = key.map(|name| Format::take(options, "key.", name));
     let value = match (options.text("format"), options.text("value.format")) {
         (Some(_), Some(_)) => {
             return Err(Error::user(format!(
@@ -166,25 +255,15 @@ fn formats(options: &mut Options, upsert: bool) -> Result<(Format, Option<Format
                 options.owner()
             )));
         }
-        (Some(name), None) if !upsert => format(options, "", name),
-        (_, Some(name)) => format(options, "value.", name),
+        (Some(name), None) if !upsert => Format::take(options, "", name),
+        (_, Some(name)) => Format::take(options, "value.", name),
         (_, None) => {
-            let name = options.required(if upsert { "value.format" } else { "format" })?;
-            format(options, "", name)
+            let wanted = if upsert { "value.format" } else { "format" };
+            let name = options.required(wanted)?;
+            Format::take(options, "", name)
         }
     };
     Ok((value, key))
-}
-
-fn format(options: &mut Options, prefix: &str, name: String) -> Format {
-    let of_format = options.prefixed(&format!("{prefix}{name}."));
-    let renamed = of_format
-        .into_iter()
-        .map(|(option, value)| (format!("{name}.{option}"), value));
-    Format {
-        options: Options::new(options.owner(), renamed),
-        name,
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::offsets::Place as Offsets;
 use super::properties::Properties;
 use super::reader::PartitionReader;
 use super::rows::{Meta, Rows, Slot, headers_type};
+use crate::format::Format;
 use crate::{Metadata, clock, columns};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use millstream_dataflow::source::{Offset, Partition, Reader, Source};
@@ -92,20 +93,14 @@ pub(super) struct Layout {
     changes: Changes,
 }
 
-/// A format with its options.
-pub(super) struct Format {
-    pub(super) name: String,
-    pub(super) options: Options,
-}
-
 impl Layout {
     /// Spreads the wanted columns over value, key and message.
     pub(super) fn new(
         table: &Table,
         wanted: &[Column],
         fields: &KeyFields,
-        mut value: Format,
-        key: Option<Format>,
+        value: &Format,
+        key: Option<&Format>,
         upsert: bool,
     ) -> Result<Self> {
         let (mut values, mut keys) = (Vec::new(), Vec::new());
@@ -138,16 +133,11 @@ impl Layout {
                 }
             });
         }
-        let decoder = |format: &mut Format, table: &Table, wanted: &[Column]| {
-            millstream_formats::decoder(&format.name, &mut format.options, table, wanted)
-        };
-        let value_format = decoder(&mut value, &fields.value_table(table), &values)?;
-        value.options.finish()?;
+        let value_format = value.decoder(&fields.value_table(table), &values)?;
         let key_format = match key {
             None => None,
-            Some(mut key) => {
-                let format = decoder(&mut key, &fields.key_table(table), &keys)?;
-                key.options.finish()?;
+            Some(key) => {
+                let format = key.decoder(&fields.key_table(table), &keys)?;
                 (upsert || !keys.is_empty()).then_some(format)
             }
         };
@@ -162,6 +152,17 @@ impl Layout {
             key: key_format,
             changes,
         })
+    }
+
+    /// What the rows mean.
+    pub(super) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Whether the format of values or keys is asked to skip bad records.
+    pub(super) fn skips_bad(&self) -> bool {
+        let key = self.key.as_ref();
+        self.value.skips_bad() || key.is_some_and(|key| key.skips_bad())
     }
 
     fn rows(&self, topic: &str, partition: i32, upsert: bool) -> Result<Rows> {
@@ -276,12 +277,6 @@ impl KafkaSource {
             consumer: OnceLock::new(),
             found: Mutex::new(None),
         }
-    }
-
-    /// Whether the format of values or keys is asked to skip bad records.
-    pub(super) fn skips_bad(&self) -> bool {
-        let key = self.layout.key.as_ref();
-        self.layout.value.skips_bad() || key.is_some_and(|key| key.skips_bad())
     }
 
     fn consumer(&self) -> Result<&Arc<Consumer>> {

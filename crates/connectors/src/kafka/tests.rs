@@ -2,8 +2,9 @@ use super::*;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, TimeUnit, TimestampMillisecondType};
 use millstream_broker::{Broker, Config};
+use millstream_dataflow::source::Source;
 use millstream_dataflow::source::{Offset, Polled, State};
-use millstream_dataflow::{Changes, Kind, Place, TableColumn};
+use millstream_dataflow::{Changes, Kind, Place, Step, TableColumn};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -137,7 +138,7 @@ fn rows(polls: &[Polled]) -> Vec<(i64, Vec<Option<i64>>)> {
 }
 
 fn ids(table: &Table) -> Vec<i64> {
-    let polls = read(table, &columns::physical(table), 1000).unwrap();
+    let polls = read(table, &columns::all(table, &[]), 1000).unwrap();
     rows(&polls)
         .iter()
         .map(|(_, row)| row[0].unwrap())
@@ -161,7 +162,7 @@ fn records_are_read_from_every_partition_and_resume_at_an_offset() {
         .collect();
     produce(&broker, "orders", &records);
     let table = plain(&broker, &bounded(&[]));
-    let polls = read(&table, &columns::physical(&table), 100).unwrap();
+    let polls = read(&table, &columns::all(&table, &[]), 100).unwrap();
     let found: Vec<i64> = rows(&polls)
         .iter()
         .map(|(_, row)| row[0].unwrap())
@@ -169,7 +170,7 @@ fn records_are_read_from_every_partition_and_resume_at_an_offset() {
     let expected: Vec<i64> = (0..5000).step_by(2).chain((1..5000).step_by(2)).collect();
     assert_eq!(found, expected);
 
-    let source = crate::source(&table, &columns::physical(&table)).unwrap();
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
     let partitions = source.partitions().unwrap();
     assert_eq!(partitions[1].name, "orders/1");
     assert_eq!(partitions[1].end, Some(Offset(2500)));
@@ -191,7 +192,7 @@ fn a_poll_returns_as_soon_as_a_record_is_there() {
     let broker = broker(1);
     produce(&broker, "orders", &[(0, None, Some("{\"id\":0}"))]);
     let table = plain(&broker, &[]);
-    let source = crate::source(&table, &columns::physical(&table)).unwrap();
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
     let partition = &source.partitions().unwrap()[0];
     let mut reader = source.open(partition, Offset(0)).unwrap();
     while reader
@@ -261,7 +262,7 @@ fn startup_and_end_by_time_offsets_and_group() {
     let given = bounded(&[&group[..], &[("properties.auto.offset.reset", "latest")]].concat());
     assert_eq!(ids(&plain(&broker, &given)), [0; 0]);
     let table = plain(&broker, &bounded(&group));
-    let error = read(&table, &columns::physical(&table), 10).unwrap_err();
+    let error = read(&table, &columns::all(&table, &[]), 10).unwrap_err();
     assert!(
         error
             .message
@@ -287,7 +288,7 @@ fn positions_are_committed_for_the_group_and_group_offsets_begin_there() {
         ("properties.auto.commit.interval.ms", "10"),
     ];
     let first = plain(&broker, &group);
-    let source = crate::source(&first, &columns::physical(&first)).unwrap();
+    let source = crate::source(&first, &columns::all(&first, &[])).unwrap();
     let mut reader = source
         .open(&source.partitions().unwrap()[0], Offset(0))
         .unwrap();
@@ -338,7 +339,7 @@ fn metadata_and_keys_are_columns() {
             place: Place::Metadata(key.into()),
         }
     };
-    let mut wanted = columns::physical(&table);
+    let mut wanted = columns::all(&table, &[]);
     let keys = [
         "topic",
         "partition",
@@ -395,7 +396,7 @@ fn upserts_and_tombstones_keep_their_order() {
         Changes::Upsert(vec![0])
     );
     for rows_max in [1, 1000] {
-        let polls = read(&table, &columns::physical(&table), rows_max).unwrap();
+        let polls = read(&table, &columns::all(&table, &[]), rows_max).unwrap();
         let expected = [
             (1, vec![Some(1), Some(10)]),
             (1, vec![Some(2), Some(20)]),
@@ -424,7 +425,7 @@ fn tombstones_are_nothing_to_a_plain_topic_and_bad_records_are_reported() {
     ];
     produce(&broker, "orders", &records);
     let table = plain(&broker, &bounded(&[]));
-    let polls = read(&table, &columns::physical(&table), 1000).unwrap();
+    let polls = read(&table, &columns::all(&table, &[]), 1000).unwrap();
     assert_eq!(
         rows(&polls),
         [(1, vec![Some(1), Some(1)]), (1, vec![Some(2), Some(2)])]
@@ -486,7 +487,7 @@ fn topics_are_found_by_pattern_and_new_ones_are_read_from_their_start() {
     table
         .options
         .insert("scan.startup.mode".into(), "latest-offset".into());
-    let source = crate::source(&table, &columns::physical(&table)).unwrap();
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
     let found = |source: &dyn Source| -> Vec<(String, i64)> {
         let partitions = source.partitions().unwrap();
         partitions
@@ -516,7 +517,7 @@ fn an_unreachable_broker_is_retryable_within_a_bounded_time() {
     table
         .options
         .insert("properties.bootstrap.servers".into(), free.to_string());
-    let source = crate::source(&table, &columns::physical(&table)).unwrap();
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
     let started = crate::clock::now();
     let error = source.partitions().unwrap_err();
     assert!(started.elapsed() < WAIT);
@@ -532,7 +533,7 @@ fn a_missing_topic_and_a_missing_offset_are_loud() {
     })
     .unwrap();
     let table = plain(&broker, &[]);
-    let error = read(&table, &columns::physical(&table), 10).unwrap_err();
+    let error = read(&table, &columns::all(&table, &[]), 10).unwrap_err();
     assert_eq!(error.kind, Kind::User);
     assert!(error.message.contains("'orders'"), "{error}");
 }
@@ -543,7 +544,7 @@ fn an_offset_that_is_gone_is_an_error_unless_the_table_says_what_then() {
     produce(&broker, "orders", &[(0, None, Some("{\"id\":1}"))]);
     let poll = |options: &[(&str, &str)]| -> Result<Vec<(i64, Vec<Option<i64>>)>> {
         let table = plain(&broker, options);
-        let source = crate::source(&table, &columns::physical(&table)).unwrap();
+        let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
         let partition = &source.partitions().unwrap()[0];
         let mut reader = source.open(partition, Offset(77)).unwrap();
         let started = crate::clock::now();
@@ -570,7 +571,11 @@ fn options_are_checked_without_a_broker() {
         table.options.remove(without);
         crate::check(&table).unwrap_err().to_string()
     };
-    assert!(refused(&[], "scan.startup.mode").contains("properties.group.id"));
+    let mut groupless = plain(&broker, &[]);
+    groupless.options.remove("scan.startup.mode");
+    assert!(crate::check(&groupless).is_ok(), "it can be written");
+    let error = crate::source(&groupless, &[]).unwrap_err();
+    assert!(error.message.contains("properties.group.id"), "{error}");
     assert!(refused(&[], "topic").contains("'topic'"));
     assert!(refused(&[("topic-pattern", "x")], "").contains("both"));
     assert!(refused(&[("scan.startup.mod", "x")], "").contains("did you mean 'scan.startup.mode'"));
@@ -586,4 +591,230 @@ fn options_are_checked_without_a_broker() {
             .message
             .contains("no primary key")
     );
+}
+
+fn write(table: &Table, deltas: &[&str]) -> Result<()> {
+    let mut writer = crate::sink(table)?.open()?;
+    for (step, rows) in deltas.iter().enumerate() {
+        let delta = millstream_dataflow::testing::delta("id bigint, qty bigint", rows);
+        writer.write(Step(step as u64), &delta)?;
+        writer.commit(Step(step as u64))?;
+    }
+    writer.finish(Step(deltas.len() as u64))
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let broker = broker(1);
+    let table = plain(&broker, &bounded(&[]));
+    assert_eq!(
+        crate::check(&table).unwrap().sink,
+        Some(Changes::AppendOnly)
+    );
+    write(&table, &["+1 1 10 / +2 2 20", "+1 3 NULL"]).unwrap();
+    let polls = read(&table, &columns::all(&table, &[]), 100).unwrap();
+    let expected = [
+        (1, vec![Some(1), Some(10)]),
+        (1, vec![Some(2), Some(20)]),
+        (1, vec![Some(2), Some(20)]),
+        (1, vec![Some(3), None]),
+    ];
+    assert_eq!(rows(&polls), expected);
+    let error = write(&table, &["-1 1 10"]).unwrap_err();
+    assert_eq!(error.kind, Kind::User);
+}
+
+#[test]
+fn a_changelog_is_written_and_read_back() {
+    let broker = broker(1);
+    let table = plain(&broker, &bounded(&[("format", "debezium-json")]));
+    assert_eq!(crate::check(&table).unwrap().sink, Some(Changes::All));
+    write(&table, &["+1 1 10 / +1 2 20", "-1 1 10 / +1 1 11"]).unwrap();
+    let polls = read(&table, &columns::all(&table, &[]), 100).unwrap();
+    let sum: i64 = rows(&polls)
+        .iter()
+        .map(|(weight, row)| weight * row[1].unwrap())
+        .sum();
+    assert_eq!((rows(&polls).len(), sum), (4, 31));
+}
+
+#[test]
+fn upserts_are_written_with_tombstones() {
+    let broker = broker(1);
+    let options = [("value.fields-include", "EXCEPT_KEY")];
+    let table = upserted(&broker, &bounded(&options));
+    assert_eq!(
+        crate::check(&table).unwrap().sink,
+        Some(Changes::Upsert(vec![0]))
+    );
+    write(
+        &table,
+        &["+1 1 10 / +1 2 20", "-1 1 10 / +1 1 11 / -1 2 20"],
+    )
+    .unwrap();
+    let polls = read(&table, &columns::all(&table, &[]), 100).unwrap();
+    let expected = [
+        (1, vec![Some(1), Some(10)]),
+        (1, vec![Some(2), Some(20)]),
+        (1, vec![Some(1), Some(11)]),
+        (-1, vec![Some(2), None]),
+    ];
+    assert_eq!(rows(&polls), expected);
+}
+
+#[test]
+fn records_go_to_the_partitions_that_are_asked_for() {
+    let broker = broker(3);
+    let many: Vec<String> = (0..30).map(|n| format!("+1 {n} {n}")).collect();
+    let many = many.join(" / ");
+    let counts = |topic: &str, options: &[(&str, &str)]| -> Vec<i64> {
+        let table = plain(&broker, &bounded(&[&[("topic", topic)], options].concat()));
+        write(&table, &[&many]).unwrap();
+        let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+        source
+            .partitions()
+            .unwrap()
+            .iter()
+            .map(|p| p.end.unwrap().0)
+            .collect()
+    };
+    assert_eq!(
+        counts("fixed", &[("sink.partitioner", "fixed")]),
+        [30, 0, 0]
+    );
+    assert_eq!(
+        counts("turns", &[("sink.partitioner", "round-robin")]),
+        [10, 10, 10]
+    );
+    let keyed = counts("keyed", &[("key.format", "json"), ("key.fields", "id")]);
+    assert_eq!(keyed.iter().sum::<i64>(), 30);
+    assert!(keyed.iter().all(|count| *count > 0), "{keyed:?}");
+}
+
+#[test]
+fn timestamps_and_headers_are_written() {
+    let broker = broker(1);
+    let mut table = plain(&broker, &bounded(&[]));
+    table.columns.remove(1);
+    let metadata = source::metadata();
+    let metadata = metadata.iter().filter(|offer| offer.writable);
+    table.columns.extend(metadata.map(|offer| TableColumn {
+        field: Field::new(&offer.key, offer.data_type.clone(), true),
+        metadata: Some(offer.key.clone()),
+        is_virtual: false,
+    }));
+    let all = columns::all(&table, &source::metadata());
+    let sink = crate::sink(&table).unwrap();
+    let headers = broker_headers(&broker);
+    let batch = arrow::array::RecordBatch::try_new(
+        columns::schema(&all),
+        vec![
+            std::sync::Arc::new(arrow::array::Int64Array::from(vec![7])),
+            headers,
+            std::sync::Arc::new(
+                arrow::array::TimestampMillisecondArray::from(vec![1_700_000_000_042])
+                    .with_timezone("UTC"),
+            ),
+        ],
+    )
+    .unwrap();
+    let mut writer = sink.open().unwrap();
+    writer
+        .write(Step(1), &millstream_dataflow::Delta::inserts(batch.clone()))
+        .unwrap();
+    writer.finish(Step(1)).unwrap();
+    let polls = read(&table, &all, 10).unwrap();
+    let found = polls
+        .iter()
+        .map(|p| p.delta.batch())
+        .find(|b| b.num_rows() == 1)
+        .unwrap();
+    assert_eq!(found, &batch);
+}
+
+/// One MAP of headers, as the source reads it.
+fn broker_headers(broker: &Broker) -> arrow::array::ArrayRef {
+    let producer = producer(broker, &[]);
+    let headers = OwnedHeaders::new().insert(Header {
+        key: "trace",
+        value: Some("abc"),
+    });
+    let record = BaseRecord::<str, str>::to("headers")
+        .payload("{}")
+        .headers(headers);
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(WAIT).unwrap();
+    let table = plain(broker, &bounded(&[("topic", "headers")]));
+    let wanted = Column {
+        field: Field::new("headers", rows::headers_type(), true),
+        place: Place::Metadata("headers".into()),
+    };
+    let polls = read(&table, &[wanted], 10).unwrap();
+    let batch = polls
+        .iter()
+        .map(|p| p.delta.batch())
+        .find(|b| b.num_rows() == 1)
+        .unwrap();
+    batch.column(0).clone()
+}
+
+#[test]
+fn a_record_that_is_refused_for_good_ends_the_sink() {
+    let broker = broker(1);
+    let given = [("properties.message.max.bytes", "1000")];
+    let table = plain(&broker, &given);
+    let wide = DataType::Utf8View;
+    let mut texts = table.clone();
+    texts.columns = vec![TableColumn {
+        field: Field::new("text", wide, true),
+        metadata: None,
+        is_virtual: false,
+    }];
+    let mut writer = crate::sink(&texts).unwrap().open().unwrap();
+    let delta =
+        millstream_dataflow::testing::delta("text text", &format!("+1 {}", "x".repeat(5000)));
+    let error = writer.write(Step(1), &delta).unwrap_err();
+    assert_ne!(error.kind, Kind::Retryable, "{error}");
+}
+
+#[test]
+fn exactly_once_and_unreachable_brokers_are_said_clearly() {
+    let broker = broker(1);
+    let table = plain(&broker, &[("sink.delivery-guarantee", "exactly-once")]);
+    let error = crate::check(&table).unwrap_err();
+    assert!(error.message.contains("exactly-once"), "{error}");
+    let mut table = plain(&broker, &[("properties.default.api.timeout.ms", "300")]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    table
+        .options
+        .insert("properties.bootstrap.servers".into(), free.to_string());
+    let error = crate::sink(&table).unwrap().open().err().unwrap();
+    assert_eq!(error.kind, Kind::Retryable);
+}
+
+#[test]
+fn a_commit_while_the_brokers_are_away_is_retryable_and_loses_nothing() {
+    let broker = broker(1);
+    let table = plain(
+        &broker,
+        &bounded(&[("properties.default.api.timeout.ms", "400")]),
+    );
+    let mut writer = crate::sink(&table).unwrap().open().unwrap();
+    let fault = millstream_broker::Fault::on(
+        millstream_broker::ApiKey::Produce,
+        millstream_broker::Action::Close,
+    );
+    broker.faults().inject(fault.times(3));
+    let delta = millstream_dataflow::testing::delta("id bigint, qty bigint", "+1 1 10");
+    writer.write(Step(1), &delta).unwrap();
+    let mut failures = 0;
+    while let Err(error) = writer.commit(Step(1)) {
+        assert_eq!(error.kind, Kind::Retryable, "{error}");
+        failures += 1;
+        assert!(failures < 50);
+    }
+    assert_eq!(ids(&table), [1]);
 }

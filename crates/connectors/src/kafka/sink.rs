@@ -1,0 +1,561 @@
+//! Topics as a sink: each change is a record, at least once.
+//!
+//! ```text
+//! write    delta -> key and value records -> librdkafka's queue   (full: waits for the brokers)
+//! commit   waits until the brokers have acknowledged all of them
+//! ```
+//!
+//! While brokers are away nothing is lost and nothing is given up: records stay in the queue, `commit` and at last
+//! `write` say that it is to be tried again. A record that the brokers refuse for good is an error that ends the sink.
+
+use super::client::{code_error, unreachable};
+use super::fields::KeyFields;
+use super::properties::Properties;
+use super::upsert;
+use crate::clock;
+use arrow::array::{Array, ArrayRef, AsArray, MapArray};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMillisecondType};
+use millstream_dataflow::format::Encoder;
+use millstream_dataflow::sink::{Sink, Writer};
+use millstream_dataflow::{Changes, Delta, Error, Kind, Options, Result, Step};
+use millstream_formats::EncodingFormat;
+use rdkafka::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long `write` waits for room in a full queue before it asks to be called again.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+
+/// Deliveries are looked at each time so many records were produced.
+const SERVE_EVERY: usize = 4096;
+
+/// What a commit promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guarantee {
+    /// All records are with the brokers.
+    AtLeastOnce,
+    /// Nothing.
+    None,
+}
+
+/// Which partition a record goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Partitioner {
+    /// By the hash of its key, as the Java client does; without a key, wherever a batch is being filled.
+    Default,
+    /// All to the first.
+    Fixed,
+    /// In turn.
+    RoundRobin,
+}
+
+/// The options of a sink alone.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) guarantee: Guarantee,
+    pub(super) partitioner: Partitioner,
+}
+
+impl Delivery {
+    /// The options `sink.*`.
+    pub(super) fn new(options: &mut Options) -> Result<Self> {
+        let guarantee = options.word(
+            "sink.delivery-guarantee",
+            &["at-least-once", "none", "exactly-once"],
+        )?;
+        let _: Option<u32> = options.parse("sink.parallelism")?;
+        let _ = options.text("sink.transactional-id-prefix");
+        // Flink's buffers: here the producer has its own (`properties.linger.ms`).
+        let _: Option<u64> = options.parse("sink.buffer-flush.max-rows")?;
+        let _ = options.duration("sink.buffer-flush.interval")?;
+        let partitioner = match options.text("sink.partitioner").as_deref() {
+            None | Some("default") => Partitioner::Default,
+            Some("fixed") => Partitioner::Fixed,
+            Some("round-robin") => Partitioner::RoundRobin,
+            Some(other) => {
+                return Err(options.invalid(
+                    "sink.partitioner",
+                    other,
+                    "default, fixed or round-robin (Java classes cannot be loaded)",
+                ));
+            }
+        };
+        let guarantee = match guarantee.as_str() {
+            "none" => Guarantee::None,
+            "at-least-once" => Guarantee::AtLeastOnce,
+            _ => {
+                return Err(Error::user(format!(
+                    "table `{}`: 'sink.delivery-guarantee' = 'exactly-once' is not supported yet",
+                    options.owner()
+                ))
+                .hint("use 'at-least-once'; consumers can drop duplicates by the key of 'upsert-kafka'"));
+            }
+        };
+        Ok(Self {
+            guarantee,
+            partitioner,
+        })
+    }
+}
+
+/// A topic as a sink.
+#[derive(Debug)]
+pub(super) struct KafkaSink {
+    pub(super) topic: String,
+    pub(super) properties: Properties,
+    pub(super) delivery: Delivery,
+    pub(super) value: Arc<dyn EncodingFormat>,
+    pub(super) key: Option<Arc<dyn EncodingFormat>>,
+    /// The key's columns under the names that they have there.
+    pub(super) key_schema: SchemaRef,
+    pub(super) places: Places,
+    pub(super) upsert: bool,
+}
+
+/// Where the parts of a record stand in the sink's rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Places {
+    pub(super) key: Vec<usize>,
+    pub(super) value: Vec<usize>,
+    pub(super) timestamp: Option<usize>,
+    pub(super) headers: Option<usize>,
+}
+
+impl Places {
+    /// Spreads the columns that a sink takes, given with their metadata keys.
+    pub(super) fn new<'a>(
+        columns: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+        fields: &KeyFields,
+    ) -> Result<Self> {
+        let mut places = Self::default();
+        let mut keys = vec![None; fields.names.len()];
+        for (idx, (name, metadata)) in columns.enumerate() {
+            match metadata {
+                Some("timestamp") => places.timestamp = Some(idx),
+                Some("headers") => places.headers = Some(idx),
+                Some(other) => {
+                    return Err(Error::user(format!(
+                        "the metadata column `{name}` ('{other}') cannot be written"
+                    ))
+                    .hint("declare it METADATA VIRTUAL"));
+                }
+                None => {
+                    if let Some(at) = fields.names.iter().position(|key| key == name) {
+                        keys[at] = Some(idx);
+                    }
+                    if fields.value_contains(name) {
+                        places.value.push(idx);
+                    }
+                }
+            }
+        }
+        places.key = keys.into_iter().flatten().collect();
+        Ok(places)
+    }
+}
+
+impl fmt::Display for KafkaSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connector = if self.upsert { "upsert-kafka" } else { "kafka" };
+        write!(f, "{connector} {} ({})", self.topic, self.value)
+    }
+}
+
+impl KafkaSink {
+    fn producer(&self) -> Result<BaseProducer<Deliveries>> {
+        let mut defaults = vec![
+            ("enable.idempotence", "true"),
+            ("partitioner", "murmur2_random"),
+            ("delivery.report.only.error", "true"),
+        ];
+        if self.delivery.guarantee == Guarantee::AtLeastOnce {
+            // Records wait for their brokers as long as it takes: giving them up would lose them.
+            defaults.push(("message.timeout.ms", "0"));
+        }
+        let config = self.properties.config(&defaults, &[]);
+        BaseProducer::from_config_and_context(&config, Deliveries::default()).map_err(|error| {
+            Error::user("a Kafka producer cannot be made").detail(error.to_string())
+        })
+    }
+}
+
+impl Sink for KafkaSink {
+    fn changes(&self) -> Changes {
+        match self.upsert {
+            true => Changes::Upsert(self.places.key.clone()),
+            false => self.value.changes(),
+        }
+    }
+
+    fn open(&self) -> Result<Box<dyn Writer>> {
+        let producer = self.producer()?;
+        let what = format!("the topic '{}' cannot be written", self.topic);
+        let metadata = producer
+            .client()
+            .fetch_metadata(Some(&self.topic), self.properties.timeout)
+            .map_err(|error| match error.rdkafka_error_code() {
+                Some(
+                    code @ (RDKafkaErrorCode::Authentication | RDKafkaErrorCode::InvalidTopic),
+                ) => code_error(&what, code, &error.to_string()),
+                _ => unreachable(self.properties.servers(), &format!("{what}: {error}")),
+            })?;
+        let topic = metadata.topics().first();
+        if let Some(error) = topic.and_then(|topic| topic.error()) {
+            return Err(code_error(&what, error.into(), ""));
+        }
+        let partitions = topic.map_or(0, |topic| topic.partitions().len() as i32);
+        Ok(Box::new(KafkaWriter {
+            topic: self.topic.clone(),
+            servers: self.properties.servers().to_owned(),
+            timeout: self.properties.timeout,
+            delivery: self.delivery.clone(),
+            value: self.value.open(),
+            key: self.key.as_ref().map(|key| key.open()),
+            key_schema: Arc::clone(&self.key_schema),
+            places: self.places.clone(),
+            upsert: self.upsert,
+            partitions: partitions.max(1),
+            turn: 0,
+            done: 0,
+            producer,
+        }))
+    }
+}
+
+/// Hears what became of records.
+#[derive(Debug, Default)]
+struct Deliveries {
+    failed: Mutex<Option<(RDKafkaErrorCode, String, u64)>>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::client::log(level, facility, message);
+    }
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let Err((error, message)) = result else {
+            return;
+        };
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let code = error
+            .rdkafka_error_code()
+            .unwrap_or(RDKafkaErrorCode::Unknown);
+        let size = message.payload().map_or(0, <[u8]>::len);
+        let first = || (code, format!("{error}; the first was of {size} bytes"), 0);
+        failed.get_or_insert_with(first).2 += 1;
+    }
+}
+
+/// Produces the records of a job.
+struct KafkaWriter {
+    topic: String,
+    servers: String,
+    timeout: Duration,
+    delivery: Delivery,
+    value: Box<dyn Encoder>,
+    key: Option<Box<dyn Encoder>>,
+    key_schema: SchemaRef,
+    places: Places,
+    upsert: bool,
+    partitions: i32,
+    turn: i32,
+    /// How many records of the delta that is to be given again are in the queue already.
+    done: usize,
+    producer: BaseProducer<Deliveries>,
+}
+
+impl Writer for KafkaWriter {
+    fn write(&mut self, _: Step, delta: &Delta) -> Result<()> {
+        let records = self.encode(delta)?;
+        while self.done < records.count() {
+            let room = self.send(&records, self.done)?;
+            if !room {
+                return Err(unreachable(
+                    &self.servers,
+                    &format!("the queue of records for '{}' is full", self.topic),
+                ));
+            }
+            self.done += 1;
+            if self.done.is_multiple_of(SERVE_EVERY) {
+                self.producer.poll(Duration::ZERO);
+            }
+        }
+        self.done = 0;
+        self.producer.poll(Duration::ZERO);
+        self.check()
+    }
+
+    fn commit(&mut self, _: Step) -> Result<()> {
+        match self.delivery.guarantee {
+            Guarantee::None => self.producer.poll(Duration::ZERO),
+            Guarantee::AtLeastOnce => self.flush()?,
+        }
+        self.check()
+    }
+
+    fn finish(&mut self, _: Step) -> Result<()> {
+        self.flush()?;
+        self.check()
+    }
+}
+
+impl KafkaWriter {
+    fn flush(&self) -> Result<()> {
+        self.producer.flush(self.timeout).map_err(|error| {
+            let waiting = self.producer.in_flight_count();
+            unreachable(
+                &self.servers,
+                &format!(
+                    "{waiting} records for '{}' are not acknowledged: {error}",
+                    self.topic
+                ),
+            )
+        })
+    }
+
+    /// Fails if the brokers refused records for good.
+    fn check(&self) -> Result<()> {
+        let mut failed = self
+            .producer
+            .context()
+            .failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some((code, text, count)) = failed.take() else {
+            return Ok(());
+        };
+        let what = format!("{count} records could not be written to '{}'", self.topic);
+        let error = code_error(&what, code, &text);
+        if self.delivery.guarantee == Guarantee::None {
+            tracing::warn!(topic = self.topic, %error, "records were lost");
+            return Ok(());
+        }
+        // They are no longer at hand to be tried again.
+        Err(match error.kind {
+            Kind::Retryable => Error {
+                kind: Kind::Internal,
+                ..error
+            },
+            Kind::User | Kind::BadData | Kind::Internal => error,
+        })
+    }
+
+    /// Puts a record into the queue; `false` if there was no room for a long time.
+    fn send(&mut self, records: &Encoded, idx: usize) -> Result<bool> {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
+        record.key = records.key(idx);
+        record.payload = records.value(idx);
+        record.timestamp = records.timestamp(idx);
+        record.headers = records.headers(idx);
+        record.partition = match self.delivery.partitioner {
+            Partitioner::Default => None,
+            Partitioner::Fixed => Some(0),
+            Partitioner::RoundRobin => Some(self.turn),
+        };
+        let began = clock::now();
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => {
+                    self.turn = (self.turn + 1) % self.partitions;
+                    return Ok(true);
+                }
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    if began.elapsed() > ROOM_WAIT {
+                        return Ok(false);
+                    }
+                    self.producer.poll(Duration::from_millis(20));
+                    record = back;
+                }
+                Err((error, _)) => {
+                    let what = format!("a record cannot be written to '{}'", self.topic);
+                    let code = error
+                        .rdkafka_error_code()
+                        .unwrap_or(RDKafkaErrorCode::Unknown);
+                    return Err(code_error(&what, code, &error.to_string()));
+                }
+            }
+        }
+    }
+
+    fn encode(&mut self, delta: &Delta) -> Result<Encoded> {
+        let delta = match self.upsert {
+            true => upsert::last_of_each_key(delta, &self.places.key)?,
+            false => delta.clone(),
+        };
+        let mut encoded = Encoded::new(&delta, &self.places)?;
+        let values = delta.with_batch(delta.batch().project(&self.places.value)?)?;
+        if self.upsert {
+            // A deletion has no value; the format need not know of deletions.
+            let kept = (0..delta.rows())
+                .map(|row| Some(delta.weight(row) > 0))
+                .collect();
+            let values = values.filter(&kept)?;
+            self.value
+                .encode(&values, &mut encoded.values, &mut encoded.value_ends)?;
+            encoded.spread_over_deletions(&delta)?;
+        } else {
+            self.value
+                .encode(&values, &mut encoded.values, &mut encoded.value_ends)?;
+        }
+        if let Some(key) = &mut self.key {
+            let keys = upsert::as_inserts(&delta)?;
+            let columns = self
+                .places
+                .key
+                .iter()
+                .map(|idx| Arc::clone(keys.column(*idx)));
+            let batch = crate::columns::batch(&self.key_schema, columns.collect(), keys.rows())?;
+            let keys = keys.with_batch(batch)?;
+            let mut ends = Vec::new();
+            key.encode(&keys, &mut encoded.keys, &mut ends)?;
+            encoded.key_ends = Some(ends);
+        }
+        encoded.check()
+    }
+}
+
+/// The records of a delta.
+#[derive(Default)]
+struct Encoded {
+    values: Vec<u8>,
+    value_ends: Vec<usize>,
+    /// Of each record, whether it deletes (has no value); empty if none does.
+    deletions: Vec<bool>,
+    keys: Vec<u8>,
+    key_ends: Option<Vec<usize>>,
+    /// Of each record, the row that it is of.
+    rows: Vec<u32>,
+    timestamps: Option<ArrayRef>,
+    headers: Option<MapArray>,
+}
+
+impl Encoded {
+    fn new(delta: &Delta, places: &Places) -> Result<Self> {
+        let timestamps = match places.timestamp {
+            None => None,
+            Some(idx) => {
+                let zone = Some("UTC".into());
+                let wanted = DataType::Timestamp(TimeUnit::Millisecond, zone);
+                Some(crate::columns::to_type(
+                    Arc::clone(delta.column(idx)),
+                    &wanted,
+                )?)
+            }
+        };
+        let headers = match places.headers {
+            None => None,
+            Some(idx) => {
+                let wanted = super::rows::headers_type();
+                let headers = crate::columns::to_type(Arc::clone(delta.column(idx)), &wanted)?;
+                Some(headers.as_map().clone())
+            }
+        };
+        let times = |row: usize| delta.weight(row).unsigned_abs() as usize;
+        Ok(Self {
+            rows: (0..delta.rows())
+                .flat_map(|row| std::iter::repeat_n(row as u32, times(row)))
+                .collect(),
+            timestamps,
+            headers,
+            ..Self::default()
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.value_ends.len()
+    }
+
+    /// Puts an empty value where a record deletes.
+    fn spread_over_deletions(&mut self, delta: &Delta) -> Result<()> {
+        self.deletions = self
+            .rows
+            .iter()
+            .map(|row| delta.weight(*row as usize) < 0)
+            .collect();
+        let mut encoded = std::mem::take(&mut self.value_ends).into_iter();
+        let mut end = 0;
+        for deletes in &self.deletions {
+            if !deletes {
+                end = encoded
+                    .next()
+                    .ok_or_else(|| Error::internal("a format wrote fewer records than rows"))?;
+            }
+            self.value_ends.push(end);
+        }
+        Ok(())
+    }
+
+    fn check(self) -> Result<Self> {
+        let records = self.rows.len();
+        let keys = self.key_ends.as_ref().map_or(records, Vec::len);
+        if self.value_ends.len() != records || keys != records {
+            return Err(Error::internal(format!(
+                "{records} changes were written as {} values and {keys} keys",
+                self.value_ends.len()
+            )));
+        }
+        Ok(self)
+    }
+
+    fn value(&self, idx: usize) -> Option<&[u8]> {
+        let deletes = self.deletions.get(idx).copied().unwrap_or(false);
+        (!deletes).then(|| part(&self.values, &self.value_ends, idx))
+    }
+
+    fn key(&self, idx: usize) -> Option<&[u8]> {
+        self.key_ends
+            .as_ref()
+            .map(|ends| part(&self.keys, ends, idx))
+    }
+
+    fn timestamp(&self, idx: usize) -> Option<i64> {
+        let times = self
+            .timestamps
+            .as_ref()?
+            .as_primitive::<TimestampMillisecondType>();
+        let row = self.rows[idx] as usize;
+        times.is_valid(row).then(|| times.value(row))
+    }
+
+    fn headers(&self, idx: usize) -> Option<OwnedHeaders> {
+        let maps = self.headers.as_ref()?;
+        let row = self.rows[idx] as usize;
+        if maps.is_null(row) {
+            return None;
+        }
+        let entries = maps.value(row);
+        let (names, values) = (
+            entries.column(0).as_string_view(),
+            entries.column(1).as_binary_view(),
+        );
+        let mut headers = OwnedHeaders::new_with_capacity(names.len());
+        for at in 0..names.len() {
+            headers = headers.insert(Header {
+                key: names.value(at),
+                value: values.is_valid(at).then(|| values.value(at)),
+            });
+        }
+        Some(headers)
+    }
+}
+
+fn part<'a>(bytes: &'a [u8], ends: &[usize], idx: usize) -> &'a [u8] {
+    let start = if idx == 0 { 0 } else { ends[idx - 1] };
+    &bytes[start..ends[idx]]
+}
