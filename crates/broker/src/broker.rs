@@ -108,13 +108,7 @@ impl Broker {
         listener.set_nonblocking(true).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let advertised = advertise(&config, address);
-        let tick = config.tick;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.threads.max(1))
-            .thread_name("broker")
-            .enable_all()
-            .build()
-            .map_err(Error::Threads)?;
+        let (tick, threads) = (config.tick, config.threads.max(1));
         let shared = Arc::new(open(config, advertised.clone())?);
         // What was decided before a kill is finished before anyone can ask.
         shared.transactions.tick(now_ms())?;
@@ -124,6 +118,13 @@ impl Broker {
         );
         tracing::info!("{start_line}");
         let faults = shared.faults.clone();
+        // Last, because a runtime must not be dropped within another one, as a failure after this would do.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("broker")
+            .enable_all()
+            .build()
+            .map_err(Error::Threads)?;
         runtime.spawn(keep_time(Arc::clone(&shared), tick));
         runtime.spawn(accept(shared, listener));
         Ok(Broker {

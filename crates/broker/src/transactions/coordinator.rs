@@ -336,3 +336,7 @@ fn change(id: &str, transaction: Option<&Transaction>) -> Change {
     key.extend_from_slice(id.as_bytes());
     (key, transaction.map(Transaction::encode))
 }
+
+#[cfg(test)]
+#[path = "coordinator_tests.rs"]
+mod tests;

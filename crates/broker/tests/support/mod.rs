@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
+    path::Path,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -29,9 +30,18 @@ pub(crate) const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
 pub(crate) fn bootstrap() -> String {
     static EMBEDDED: OnceLock<Broker> = OnceLock::new();
     std::env::var(BOOTSTRAP).unwrap_or_else(|_| {
-        EMBEDDED
-            .get_or_init(|| Broker::start_blocking(Config::default()).unwrap())
-            .bootstrap_servers()
+        let start = || {
+            // Statics are not dropped, so a temporary folder would stay; this one goes at the next run.
+            let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance");
+            std::fs::remove_dir_all(&dir).ok();
+            let dir = Some(dir);
+            Broker::start_blocking(Config {
+                dir,
+                ..Config::default()
+            })
+            .unwrap()
+        };
+        EMBEDDED.get_or_init(start).bootstrap_servers()
     })
 }
 
