@@ -15,5 +15,6 @@ mod support;
 
 mod admin;
 mod groups;
+mod raw;
 mod records;
 mod transactions;
