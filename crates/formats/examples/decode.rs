@@ -2,6 +2,7 @@
 //!
 //! Two shapes, both made here: an order of about 192 bytes with 8 fields, and Nexmark's events (a person, an auction or
 //! a bid in one record of about 330 bytes), each with some projections. Every figure is the best of some rounds.
+//! Arguments: a part of the names of the cases to run, and the number of rounds.
 
 #![allow(
     clippy::print_stdout,
@@ -21,83 +22,76 @@ use std::time::Instant;
 
 const ROWS: usize = 8192;
 const BATCHES: usize = 16;
-const ROUNDS: usize = 12;
+
+type Columns<'a> = [(&'a str, DataType)];
 
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
-    let long = || DataType::Int64;
-    let text = || DataType::Utf8View;
-    let stamp = || DataType::Timestamp(TimeUnit::Millisecond, None);
-    let order = [
-        ("order_id", text()),
-        ("customer", text()),
-        ("sku", text()),
-        ("quantity", long()),
-        ("store", long()),
-        ("price", DataType::Float64),
-        ("ts", stamp()),
-        ("note", text()),
-    ];
-    let decimal: Vec<_> = order
-        .iter()
-        .map(|(name, kind)| match *name {
-            "price" => (*name, DataType::Decimal128(10, 2)),
-            _ => (*name, kind.clone()),
-        })
-        .collect();
-    let orders = json_orders();
-    let events = nexmark();
-    let bids = [
-        ("event_type", DataType::Int32),
-        ("person.dateTime", stamp()),
-        ("auction.dateTime", stamp()),
-        ("bid.dateTime", stamp()),
-        ("bid.auction", long()),
-        ("bid.price", long()),
-    ];
-    let bid_texts = [
-        &bids[..],
-        &[
-            ("bid.bidder", long()),
-            ("bid.channel", text()),
-            ("bid.url", text()),
-            ("bid.extra", text()),
-        ],
-    ]
-    .concat();
-    let csv: Vec<_> = order.to_vec();
-    let cases: [(&str, &str, &[Records], &[(&str, DataType)]); 8] = [
-        ("orders, 8 of 8 columns", "json", &orders, &order),
-        ("orders, price DECIMAL(10, 2)", "json", &orders, &decimal),
-        (
-            "orders, 3 of 8 columns",
-            "json",
-            &orders,
-            &[order[0].clone(), order[3].clone(), order[6].clone()],
-        ),
-        (
-            "orders, spaces behind ':' and ','",
-            "json",
-            &spaced(&orders),
-            &order,
-        ),
-        ("orders as CSV, 8 of 8", "csv", &csv_orders(), &csv),
-        ("nexmark, 6 leaves of ROWs", "json", &events, &bids),
-        ("nexmark, 10 leaves with texts", "json", &events, &bid_texts),
-        ("nexmark, event_type only", "json", &events, &bids[..1]),
-    ];
+    let rounds = std::env::args().nth(2);
+    let rounds = rounds.map_or(12, |rounds| rounds.parse().unwrap());
+    let run = |name: &str, format: &str, records: &[Records], columns: &Columns<'_>| {
+        if name.contains(&filter) {
+            measure(name, format, records, columns, rounds);
+        }
+    };
     println!(
         "{:<36} {:>9} {:>10} {:>12}",
         "case", "B/record", "MB/s", "M records/s"
     );
-    for (name, format, records, columns) in cases {
-        if name.contains(&filter) {
-            measure(name, format, records, columns);
-        }
-    }
+    let order = order_columns(DataType::Float64);
+    let some = [order[0].clone(), order[3].clone(), order[6].clone()];
+    let decimal = order_columns(DataType::Decimal128(10, 2));
+    let orders = json_orders();
+    run("orders, 8 of 8 columns", "json", &orders, &order);
+    run("orders, price DECIMAL(10, 2)", "json", &orders, &decimal);
+    run("orders, 3 of 8 columns", "json", &orders, &some);
+    run(
+        "orders, spaces behind ':' and ','",
+        "json",
+        &spaced(&orders),
+        &order,
+    );
+    run("orders as CSV, 8 of 8", "csv", &csv_orders(), &order);
+    let events = nexmark();
+    let bids = bid_columns();
+    run("nexmark, 6 leaves of ROWs", "json", &events, &bids[..6]);
+    run("nexmark, 10 leaves with texts", "json", &events, &bids);
+    run("nexmark, event_type only", "json", &events, &bids[..1]);
 }
 
-fn measure(name: &str, format: &str, batches: &[Records], columns: &[(&str, DataType)]) {
+fn stamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Millisecond, None)
+}
+
+fn order_columns(price: DataType) -> [(&'static str, DataType); 8] {
+    [
+        ("order_id", DataType::Utf8View),
+        ("customer", DataType::Utf8View),
+        ("sku", DataType::Utf8View),
+        ("quantity", DataType::Int64),
+        ("store", DataType::Int64),
+        ("price", price),
+        ("ts", stamp()),
+        ("note", DataType::Utf8View),
+    ]
+}
+
+fn bid_columns() -> [(&'static str, DataType); 10] {
+    [
+        ("event_type", DataType::Int32),
+        ("person.dateTime", stamp()),
+        ("auction.dateTime", stamp()),
+        ("bid.dateTime", stamp()),
+        ("bid.auction", DataType::Int64),
+        ("bid.price", DataType::Int64),
+        ("bid.bidder", DataType::Int64),
+        ("bid.channel", DataType::Utf8View),
+        ("bid.url", DataType::Utf8View),
+        ("bid.extra", DataType::Utf8View),
+    ]
+}
+
+fn measure(name: &str, format: &str, batches: &[Records], columns: &Columns<'_>, rounds: usize) {
     let wanted: Vec<Column> = columns
         .iter()
         .map(|(path, data_type)| Column {
@@ -116,12 +110,11 @@ fn measure(name: &str, format: &str, batches: &[Records], columns: &[(&str, Data
             .collect(),
         ..Table::default()
     };
-    let none = Options::new("t", []).prefixed("");
-    let format = decoder(format, &mut Options::new("t", none), &table, &wanted).unwrap();
+    let format = decoder(format, &mut Options::new("t", []), &table, &wanted).unwrap();
     let mut decoder = format.open(&Input::Messages).unwrap();
     let bytes: usize = batches.iter().map(|records| records.bytes.len()).sum();
     let mut best = f64::MAX;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let start = Instant::now();
         for records in batches {
             let decoded = decoder.decode(records).unwrap();

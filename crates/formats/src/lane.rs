@@ -4,12 +4,13 @@
 use crate::bits::Bits;
 use crate::json::fields::Fields;
 use crate::time::Style;
+use crate::utf8::Run;
 use crate::value::type_name;
 use crate::views::Views;
 use arrow::array::{
     ArrayRef, BooleanArray, ListArray, MapArray, PrimitiveArray, StructArray, UInt32Array,
 };
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Field, Fields as ArrowFields,
@@ -214,13 +215,16 @@ impl Lane {
     /// Makes a row NULL again.
     pub(crate) fn clear(&mut self, row: usize) {
         self.valid.clear(row);
-        if let Values::Row(fields) = &mut self.values {
-            fields.lanes.iter_mut().for_each(|lane| lane.clear(row));
+        match &mut self.values {
+            Values::Row(fields) => fields.lanes.iter_mut().for_each(|lane| lane.clear(row)),
+            // A NULL keeps no part of the records alive.
+            Values::Text(views) | Values::Bytes(views) => views.clear(row),
+            _ => {}
         }
     }
 
     /// The first `rows` rows as an array; the lane is empty again.
-    pub(crate) fn take(&mut self, rows: usize, records: &Buffer) -> Result<ArrayRef> {
+    pub(crate) fn take(&mut self, rows: usize, run: &Run<'_>) -> Result<ArrayRef> {
         if matches!(self.values, Values::Present) {
             return Ok(Arc::new(BooleanArray::new(self.valid.take(rows), None)));
         }
@@ -244,11 +248,11 @@ impl Lane {
                 primitive::<Time64NanosecondType>(values, rows, nulls, data_type)?
             }
             Values::Timestamp(values, _) => timestamps(values, rows, nulls, data_type)?,
-            Values::Text(views) => views.take_text(rows, records, nulls)?,
-            Values::Bytes(views) => views.take_bytes(rows, records, nulls)?,
-            Values::Row(row) => row.take(rows, records, nulls, data_type)?,
-            Values::List(list) => list.take(rows, records, nulls, data_type)?,
-            Values::Map(map) => map.take(rows, records, nulls, data_type)?,
+            Values::Text(views) => views.take_text(rows, run, nulls)?,
+            Values::Bytes(views) => views.take_bytes(rows, run, nulls)?,
+            Values::Row(row) => row.take(rows, run, nulls, data_type)?,
+            Values::List(list) => list.take(rows, run, nulls, data_type)?,
+            Values::Map(map) => map.take(rows, run, nulls, data_type)?,
         })
     }
 }
@@ -329,7 +333,7 @@ impl RowLane {
     fn take(
         &mut self,
         rows: usize,
-        records: &Buffer,
+        run: &Run<'_>,
         nulls: Option<NullBuffer>,
         data_type: &DataType,
     ) -> Result<ArrayRef> {
@@ -339,7 +343,7 @@ impl RowLane {
         let columns = self
             .lanes
             .iter_mut()
-            .map(|lane| lane.take(rows, records))
+            .map(|lane| lane.take(rows, run))
             .collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(StructArray::try_new_with_length(
             fields.clone(),
@@ -354,7 +358,7 @@ impl ListLane {
     fn take(
         &mut self,
         rows: usize,
-        records: &Buffer,
+        run: &Run<'_>,
         nulls: Option<NullBuffer>,
         data_type: &DataType,
     ) -> Result<ArrayRef> {
@@ -363,7 +367,7 @@ impl ListLane {
         };
         let (offsets, order) = settle(&mut self.ranges, rows, nulls.as_ref(), self.items);
         let items = std::mem::take(&mut self.items);
-        let items = reorder(self.item.take(items, records)?, order)?;
+        let items = reorder(self.item.take(items, run)?, order)?;
         Ok(Arc::new(ListArray::try_new(
             Arc::clone(field),
             offsets,
@@ -377,7 +381,7 @@ impl MapLane {
     fn take(
         &mut self,
         rows: usize,
-        records: &Buffer,
+        run: &Run<'_>,
         nulls: Option<NullBuffer>,
         data_type: &DataType,
     ) -> Result<ArrayRef> {
@@ -389,8 +393,8 @@ impl MapLane {
         };
         let (offsets, order) = settle(&mut self.ranges, rows, nulls.as_ref(), self.entries);
         let entries = std::mem::take(&mut self.entries);
-        let keys = reorder(self.key.take(entries, records)?, order.clone())?;
-        let values = reorder(self.value.take(entries, records)?, order)?;
+        let keys = reorder(self.key.take(entries, run)?, order.clone())?;
+        let values = reorder(self.value.take(entries, run)?, order)?;
         let entries = StructArray::try_new(fields.clone(), vec![keys, values], None)?;
         Ok(Arc::new(MapArray::try_new(
             Arc::clone(field),

@@ -2,11 +2,10 @@
 
 use crate::cells::{Cells, Kind};
 use crate::framing::{Framing, Input};
-use crate::json::rows::check_size;
 use crate::json::schema_of;
 use crate::lane::{Lane, Reading, Values};
 use crate::time::Style;
-use crate::utf8::Utf8;
+use crate::utf8::Run;
 use crate::value::type_name;
 use crate::{DecodingFormat, EncodingFormat, copies, wanted_path};
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -157,8 +156,7 @@ impl Decoder for RawDecoder {
     }
 
     fn decode(&mut self, records: &Records) -> Result<Decoded> {
-        check_size(&records.bytes)?;
-        let utf8 = Utf8::of(records);
+        let run = Run::of(records)?;
         let count = records.len();
         self.lanes.iter_mut().for_each(|lane| lane.grow(count));
         let mut origin = Vec::with_capacity(count);
@@ -171,7 +169,7 @@ impl Decoder for RawDecoder {
             }
             let row = origin.len();
             let little = self.settings.little_endian;
-            let set = |lane: &mut Lane| lane.set_raw(value, row, little, utf8);
+            let set = |lane: &mut Lane| lane.set_raw(value, row, little, &run);
             match self.lanes.iter_mut().try_for_each(set) {
                 Ok(()) => origin.push(record as u32),
                 Err(why) => {
@@ -183,7 +181,7 @@ impl Decoder for RawDecoder {
         let rows = origin.len();
         let lanes = self.lanes.iter_mut();
         let columns = lanes
-            .map(|lane| lane.take(rows, &records.bytes))
+            .map(|lane| lane.take(rows, &run))
             .collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
@@ -210,7 +208,7 @@ impl Lane {
         value: &[u8],
         row: usize,
         little: bool,
-        utf8: Utf8,
+        run: &Run<'_>,
     ) -> Result<(), String> {
         let complaint = format!(
             "column `{}`: {} bytes are no {}",
@@ -220,7 +218,7 @@ impl Lane {
         );
         let set = match &mut self.values {
             Values::Text(views) => {
-                utf8.check(value)?;
+                run.check(value)?;
                 if value.contains(&0) {
                     return Err(format!(
                         "column `{}`: the text holds a NUL character",
@@ -235,8 +233,14 @@ impl Lane {
                 Some(())
             }
             Values::Boolean(bits) => match value {
-                [0] => Some(bits.clear(row)),
-                [_] => Some(bits.set(row)),
+                [0] => {
+                    bits.clear(row);
+                    Some(())
+                }
+                [_] => {
+                    bits.set(row);
+                    Some(())
+                }
                 _ => None,
             },
             Values::Int8(values) => {

@@ -126,6 +126,18 @@ impl Plan {
         }
     }
 
+    fn add_metadata(&mut self, known: &Metadata, lane: Lane, with_schema: bool) {
+        match (known.outside, with_schema) {
+            (false, _) => self.add(&self.path(known.path), lane),
+            (true, true) => self.add(&[known.path[0].to_owned()], lane),
+            // Without a schema in the envelope its column is NULL.
+            (true, false) => {
+                self.lanes.push(lane);
+                self.lanes.len()
+            }
+        };
+    }
+
     /// Adds a list of rows.
     fn add_list(&mut self, key: &str, columns: &[(&[String], Lane)], partial: bool) -> usize {
         let mut row = Plan::new(self.reading, &[]);
@@ -185,19 +197,7 @@ impl Changelog {
         let op = plan.add(&plan.path(&[dialect.op]), op);
         let first = plan.lanes.len();
         for (known, column) in metadata.into_iter().zip(wanted_metadata(wanted)) {
-            let lane = envelope_lane(known, column, reading)?;
-            let path = if known.outside {
-                with_schema.then(|| vec![known.path[0].to_owned()])
-            } else {
-                Some(plan.path(known.path))
-            };
-            match path {
-                Some(path) => {
-                    plan.add(&path, lane);
-                }
-                // Without a schema in the envelope its column is NULL.
-                None => plan.lanes.push(lane),
-            }
+            plan.add_metadata(known, envelope_lane(known, column, reading)?, with_schema);
         }
         for column in &mut columns {
             if let Source::Envelope(lane) = column {

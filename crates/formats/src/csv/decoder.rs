@@ -2,10 +2,9 @@
 
 use super::split::{Field, Split};
 use super::{Output, Settings};
-use crate::json::rows::check_size;
 use crate::json::scan::Scan;
 use crate::lane::{Lane, Values};
-use crate::utf8::Utf8;
+use crate::utf8::Run;
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StructArray};
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
@@ -88,11 +87,11 @@ impl CsvDecoder {
         Ok(true)
     }
 
-    fn columns(&mut self, rows: usize, records: &Records) -> Result<Vec<ArrayRef>> {
+    fn columns(&mut self, rows: usize, run: &Run<'_>) -> Result<Vec<ArrayRef>> {
         let lanes = self
             .lanes
             .iter_mut()
-            .map(|lane| lane.take(rows, &records.bytes))
+            .map(|lane| lane.take(rows, run))
             .collect::<Result<Vec<_>>>()?;
         self.outputs
             .iter()
@@ -124,11 +123,10 @@ impl Decoder for CsvDecoder {
     }
 
     fn decode(&mut self, records: &Records) -> Result<Decoded> {
-        check_size(&records.bytes)?;
+        let run = Run::of(records)?;
         let bytes = records.bytes.as_slice();
         let count = records.len();
         self.lanes.iter_mut().for_each(|lane| lane.grow(count));
-        let utf8 = Utf8::of(records);
         let nul = memchr::memchr(0, bytes).is_some();
         let mut origin = Vec::with_capacity(count);
         let mut bad = Vec::new();
@@ -140,7 +138,7 @@ impl Decoder for CsvDecoder {
                 nul,
             };
             let row = origin.len();
-            let outcome = utf8
+            let outcome = run
                 .check(&bytes[start..end])
                 .and_then(|()| self.read(&scan, start, row));
             match outcome {
@@ -155,7 +153,7 @@ impl Decoder for CsvDecoder {
         }
         let rows = origin.len();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let columns = self.columns(rows, records)?;
+        let columns = self.columns(rows, &run)?;
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         Ok(Decoded {
             delta: Delta::inserts(batch),

@@ -4,11 +4,10 @@ use super::fault::{Fault, Parsed};
 use super::fields::Fields;
 use super::scan::Scan;
 use crate::lane::Lane;
-use crate::utf8::Utf8;
+use crate::utf8::Run;
 use arrow::array::ArrayRef;
-use arrow::buffer::Buffer;
+use millstream_dataflow::Result;
 use millstream_dataflow::format::Records;
-use millstream_dataflow::{Error, Result};
 
 /// Lanes, and the fields of a record that fill them.
 #[derive(Clone, Debug)]
@@ -58,7 +57,7 @@ impl Rows {
     /// # Errors
     /// `Internal` for a run of 2 GiB or more: views could not point into it.
     pub(crate) fn read(&mut self, records: &Records) -> Result<Taken> {
-        check_size(&records.bytes)?;
+        let run = Run::of(records)?;
         let count = records.len();
         let mut progress = Progress {
             row: 0,
@@ -68,19 +67,18 @@ impl Rows {
         };
         self.lanes.iter_mut().for_each(|lane| lane.grow(count));
         let bytes = records.bytes.as_slice();
-        let utf8 = Utf8::of(records);
         let nul = memchr::memchr(0, bytes).is_some();
         let mut start = records.start;
         for (record, &end) in records.ends.iter().enumerate() {
             let scan = Scan { bytes, end, nul };
-            if let Err(why) = utf8.check(&bytes[start..end]) {
+            if let Err(why) = run.check(&bytes[start..end]) {
                 progress.bad.push((record as u32, why));
             } else {
                 self.read_record(&scan, start, record as u32, &mut progress);
             }
             start = end;
         }
-        self.take(progress, &records.bytes)
+        self.take(progress, &run)
     }
 
     #[inline(always)]
@@ -168,12 +166,12 @@ impl Rows {
         progress.bad.push((record, fault.reason(start, scan.end)));
     }
 
-    fn take(&mut self, progress: Progress, bytes: &Buffer) -> Result<Taken> {
+    fn take(&mut self, progress: Progress, run: &Run<'_>) -> Result<Taken> {
         let rows = progress.row;
         let columns = self
             .lanes
             .iter_mut()
-            .map(|lane| lane.take(rows, bytes))
+            .map(|lane| lane.take(rows, run))
             .collect::<Result<Vec<_>>>()?;
         Ok(Taken {
             columns,
@@ -201,15 +199,4 @@ impl Progress {
             .get_or_insert_with(|| (0..before as u32).collect());
         origin.resize(self.row, record);
     }
-}
-
-/// Views count bytes in 32 bits with a sign.
-pub(crate) fn check_size(bytes: &Buffer) -> Result<()> {
-    if i32::try_from(bytes.len()).is_ok() {
-        return Ok(());
-    }
-    Err(Error::internal(format!(
-        "a run of records has {} bytes, but must have less than 2 GiB",
-        bytes.len()
-    )))
 }

@@ -103,7 +103,7 @@ impl<'a> Scan<'a> {
     pub(crate) fn string(&self, pos: usize) -> Parsed<Quoted> {
         let start = pos + 1;
         let end = self.find_special(start);
-        if self.at(end) == b'"' {
+        if self.at(end) == b'"' && end < self.end {
             return Ok(Quoted {
                 start,
                 end,

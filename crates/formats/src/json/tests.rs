@@ -67,6 +67,7 @@ fn nested_values() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn bad_records_are_reported_with_column_and_value() {
     let columns = [
         column("i", "int"),
@@ -203,6 +204,19 @@ fn invalid_utf8_spoils_its_own_record_only() {
         reasons(&got),
         ["0 column `s`: \"a\0b\" is no STRING: it holds a NUL character"]
     );
+}
+
+#[test]
+fn a_cut_text_takes_nothing_of_the_next_record() {
+    let columns = [column("s", "text"), column("l", "[text]")];
+    let records: [&[u8]; 3] = [
+        b"{\"l\":[\"abc",
+        b"{\"\xff and so on for more than twelve bytes",
+        "{\"s\":\"ünï, and long enough for a view\",\"l\":[\"é\"]}".as_bytes(),
+    ];
+    let got = decode("json", &[], &columns, &records);
+    assert_eq!(got.rows, "+1 ünï,_and_long_enough_for_a_view [é]");
+    assert_eq!(reasons(&got)[0], "0 not JSON: it is cut short");
 }
 
 #[test]
