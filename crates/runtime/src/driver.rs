@@ -2,7 +2,8 @@
 
 use crate::config::Config;
 use crate::discover::Discovery;
-use crate::error::{Error, Failure, Result};
+use crate::error::{Error, Result};
+use crate::grow::Pending;
 use crate::intake::{Gathered, Intake};
 use crate::job::Shared;
 use crate::outlet::Outlet;
@@ -14,9 +15,8 @@ use millstream_dataflow as dataflow;
 use millstream_dataflow::Step;
 use millstream_dataflow::graph::{NodeId, NodeKind};
 use millstream_dataflow::source::Partition;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 /// The rows of a step when all input is bounded: fixed, so that the steps are cut the same way in every run.
@@ -33,8 +33,8 @@ pub(crate) struct Driver {
     pub(crate) intake: Intake,
     pub(crate) shared: Arc<Shared>,
     pub(crate) discovery: Arc<Discovery>,
-    /// Nodes that are built beside, and the reason if that failed.
-    pub(crate) beside: HashMap<NodeId, Option<Failure>>,
+    /// Nodes that are built beside.
+    pub(crate) beside: BTreeMap<NodeId, Pending>,
     pub(crate) stopping: bool,
     pace: Pace,
     now_ms: i64,
@@ -57,7 +57,7 @@ impl Driver {
             intake,
             shared,
             discovery,
-            beside: HashMap::new(),
+            beside: BTreeMap::new(),
             stopping: false,
             pace: Pace::new(),
             finished: HashSet::new(),
@@ -194,7 +194,7 @@ impl Driver {
 
     /// When all input has ended, the sinks finish; when they have, the job has ended.
     fn see_to_the_end(&mut self) {
-        if !self.intake.is_ended() || !self.flow.is_ended() || !self.beside.is_empty() {
+        if !self.intake.is_ended() || !self.flow.is_ended() || self.is_growing() {
             return;
         }
         let step = self.flow.last_step();
@@ -261,7 +261,11 @@ impl Driver {
         });
         let nodes = self.flow.plan().nodes.iter();
         self.shared.set_meters(Meters {
-            nodes: nodes.map(|node| Arc::clone(&node.meter)).collect(),
+            nodes: nodes
+                .map(|node| &node.meter)
+                .chain(self.beside.values().map(|pending| &pending.meter))
+                .map(Arc::clone)
+                .collect(),
             lanes: lanes.map(|lane| Arc::clone(&lane.queue)).collect(),
             sinks: sinks.collect(),
             bad: feeds
@@ -294,11 +298,23 @@ impl Driver {
         Ok(())
     }
 
+    /// Nodes of dead letters end with the sources that feed them.
+    pub(crate) fn watch_letters(&mut self, ids: impl Iterator<Item = NodeId>) {
+        for id in ids {
+            let node = self.flow.node(id).map(|node| &node.kind);
+            if let Some(NodeKind::DeadLetters(_)) = node {
+                self.intake.add_letters(id);
+            }
+        }
+    }
+
     /// The outlet of a view, or why it cannot be read.
     pub(crate) fn view(&mut self, id: NodeId) -> Result<&mut crate::outlet::View> {
         match self.beside.get(&id) {
-            Some(None) => return Err(Error::CatchingUp(id)),
-            Some(Some(failure)) => return Err(Error::Failed(failure.clone())),
+            Some(pending) => {
+                let failure = pending.failure.clone();
+                return Err(failure.map_or(Error::CatchingUp(id), Error::Failed));
+            }
             None => {}
         }
         match self.flow.outlet(id)? {
@@ -307,12 +323,10 @@ impl Driver {
         }
     }
 
-    pub(crate) fn is_source(&self, id: NodeId) -> bool {
-        let node = self.flow.node(id);
-        node.is_some_and(|node| matches!(node.kind, NodeKind::Source(_)))
-    }
-
-    pub(crate) fn is_stopped(shared: &Shared) -> bool {
-        shared.is_stopped.load(SeqCst)
+    /// Whether something still catches up.
+    fn is_growing(&self) -> bool {
+        self.beside
+            .values()
+            .any(|pending| pending.failure.is_none())
     }
 }

@@ -15,7 +15,6 @@ use crate::watermark::{self, NodeTime, PartitionTime};
 use millstream_dataflow::graph::{NodeId, OnBad, SourceNode};
 use millstream_dataflow::source::{Offset, Partition};
 use millstream_dataflow::{Delta, Error, Result, Watermark};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -45,9 +44,14 @@ pub(crate) struct Intake {
     next_turn: usize,
     /// Whether a turn waits for a partition that has nothing yet.
     ordered: bool,
+    /// Whether it reads the past for a part that is built beside: then a partition is idle only when it is idle in the
+    /// running graph too.
+    beside: bool,
     taken: Vec<Taken>,
     taken_rows: usize,
     failures: Vec<(NodeId, Error)>,
+    /// The nodes of dead letters that have not ended.
+    letters: Vec<NodeId>,
     lanes_started: u64,
 }
 
@@ -73,6 +77,16 @@ pub(crate) struct Lane {
     pub(crate) time: PartitionTime,
     /// Whether the reader has come to where it was told to stop.
     pub(crate) reached: bool,
+    /// Whether its time is that of the same partition in the running graph.
+    adopted: bool,
+}
+
+/// Where a partition stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) partition: Partition,
+    pub(crate) position: Offset,
+    time: PartitionTime,
 }
 
 struct Taken {
@@ -99,11 +113,20 @@ impl Intake {
             turns: Vec::new(),
             next_turn: 0,
             ordered: true,
+            beside: false,
             taken: Vec::new(),
             taken_rows: 0,
             failures: Vec::new(),
+            letters: Vec::new(),
             lanes_started: 0,
         }
+    }
+
+    /// Reads the past, each partition up to where it is told to stop.
+    pub(crate) fn beside(settings: Settings) -> Self {
+        let mut intake = Self::new(settings);
+        (intake.ordered, intake.beside) = (false, true);
+        intake
     }
 
     pub(crate) fn feeds(&self) -> &[Feed] {
@@ -127,7 +150,11 @@ impl Intake {
             failed: false,
             touched: true,
         });
-        self.ordered = self.feeds.iter().all(|feed| feed.node.source.bounded());
+        self.set_ordered();
+    }
+
+    fn set_ordered(&mut self) {
+        self.ordered = !self.beside && self.feeds.iter().all(|feed| feed.node.source.bounded());
     }
 
     /// These partitions exist: those that are new are read from where they start, up to `until` if that is given.
@@ -168,6 +195,7 @@ impl Intake {
                     ended: false,
                 },
                 reached: false,
+                adopted: false,
             });
         }
         self.line_up();
@@ -240,12 +268,37 @@ impl Intake {
             let lane = &mut self.feeds[feed].lanes[at];
             lane.queue = queue;
             lane.reached = false;
+            lane.adopted = false;
         }
         Ok(())
     }
 
+    /// Partitions that have come to where the running graph stands take over its time.
+    pub(crate) fn adopt_times(&mut self, id: NodeId, standing: &[Standing]) {
+        let Some(feed) = self.feeds.iter_mut().find(|feed| feed.id == id) else {
+            return;
+        };
+        for lane in &mut feed.lanes {
+            let found = standing
+                .iter()
+                .find(|s| s.partition.name == lane.partition.name);
+            if let Some(standing) = found.filter(|s| lane.reached && s.position == lane.position) {
+                lane.time.watermark = lane.time.watermark.max(standing.time.watermark);
+                lane.time.active_ms = standing.time.active_ms;
+                lane.adopted = true;
+            }
+        }
+        feed.touched = true;
+    }
+
+    /// Watches over the end of a node of dead letters.
+    pub(crate) fn add_letters(&mut self, id: NodeId) {
+        self.letters.push(id);
+    }
+
     /// Stops reading a source.
     pub(crate) fn remove_source(&mut self, id: NodeId) {
+        self.letters.retain(|letters| *letters != id);
         if let Some(at) = self.feeds.iter().position(|feed| feed.id == id) {
             self.feeds.remove(at).close();
             self.taken.retain(|taken| taken.feed != at);
@@ -254,7 +307,7 @@ impl Intake {
             }
             self.taken_rows = self.taken.iter().map(|taken| taken.item.delta.rows()).sum();
         }
-        self.ordered = self.feeds.iter().all(|feed| feed.node.source.bounded());
+        self.set_ordered();
         self.line_up();
     }
 
@@ -438,33 +491,39 @@ impl Intake {
     /// The sources whose time moved, and the nodes of dead letters whose sources have all ended.
     fn times(&mut self, now_ms: i64) -> Vec<(NodeId, NodeTime)> {
         let ordered = self.ordered;
+        let beside = self.beside;
         let mut moved = Vec::new();
         for feed in &mut self.feeds {
             if !feed.touched && (feed.node.idle_timeout_ms.is_none() || ordered) {
                 continue;
             }
             feed.touched = false;
-            let time = feed.time_at(now_ms, ordered);
+            let time = feed.time_at(now_ms, ordered, beside);
             if time != feed.time {
                 feed.time = time;
                 moved.push((feed.id, time));
             }
         }
-        if moved.iter().any(|(_, time)| *time == NodeTime::END) {
-            moved.extend(self.ended_letters());
-        }
+        moved.extend(self.ended_letters());
         moved
     }
 
-    fn ended_letters(&self) -> Vec<(NodeId, NodeTime)> {
-        let mut ended: HashMap<NodeId, bool> = HashMap::new();
-        for feed in &self.feeds {
-            if let OnBad::DeadLetter(node) = feed.node.on_bad {
-                *ended.entry(node).or_insert(true) &= feed.is_ended();
-            }
-        }
-        let all = ended.into_iter().filter(|(_, ended)| *ended);
-        all.map(|(node, _)| (node, NodeTime::END)).collect()
+    /// The nodes of dead letters that just came to their end: the sources that feed them have all ended.
+    fn ended_letters(&mut self) -> Vec<(NodeId, NodeTime)> {
+        let feeds = &self.feeds;
+        let ended = |node: NodeId| {
+            let mut feeding = feeds
+                .iter()
+                .filter(|feed| feed.node.on_bad == OnBad::DeadLetter(node));
+            feeding.all(Feed::is_ended)
+        };
+        let (ended, open) = self.letters.iter().partition(|node| ended(**node));
+        self.letters = open;
+        let ended: Vec<NodeId> = ended;
+        ended
+            .into_iter()
+            .map(|node| (node, NodeTime::END))
+            .collect()
     }
 
     /// When some partition falls idle next if nothing comes.
@@ -500,8 +559,14 @@ impl Intake {
 
     /// Whether every reader has come to where it was told to stop, and all of it has been taken.
     pub(crate) fn is_reached(&self) -> bool {
-        let reached = |lane: &Lane| lane.reached || lane.time.ended;
-        self.taken.is_empty() && self.feeds.iter().flat_map(|feed| &feed.lanes).all(reached)
+        let reached = |feed: &Feed| {
+            feed.failed
+                || feed
+                    .lanes
+                    .iter()
+                    .all(|lane| lane.reached || lane.time.ended)
+        };
+        self.taken.is_empty() && self.feeds.iter().all(reached)
     }
 }
 
@@ -523,7 +588,7 @@ impl Feed {
                 && self.lanes.iter().all(|lane| lane.time.ended))
     }
 
-    fn time_at(&mut self, now_ms: i64, ordered: bool) -> NodeTime {
+    fn time_at(&mut self, now_ms: i64, ordered: bool, beside: bool) -> NodeTime {
         if self.lanes.is_empty() {
             return if self.is_ended() {
                 NodeTime::END
@@ -535,6 +600,7 @@ impl Feed {
         let bounded = self.node.source.bounded();
         let times = self.lanes.iter_mut().map(|lane| {
             lane.time.waiting = !lane.queue.is_empty();
+            let timeout = timeout.filter(|_| !beside || lane.adopted);
             let time = watermark::of_partition(&lane.time, now_ms, timeout);
             lane.queue.meter.idle.store(time.idle, Relaxed);
             time
@@ -553,8 +619,14 @@ impl Feed {
         }
     }
 
-    pub(crate) fn time(&self) -> NodeTime {
-        self.time
+    /// Where its partitions stand.
+    pub(crate) fn standing(&self) -> Vec<Standing> {
+        let standing = |lane: &Lane| Standing {
+            partition: lane.partition.clone(),
+            position: lane.position,
+            time: lane.time,
+        };
+        self.lanes.iter().map(standing).collect()
     }
 }
 

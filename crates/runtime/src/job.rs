@@ -69,6 +69,7 @@ impl Job {
         let crew = Crew::new(workers - 1)?;
         let mut flow = Flow::new(workers, crew, config.parallel_rows);
         let partitions = partitions(&graph)?;
+        let ids: Vec<NodeId> = graph.nodes.iter().map(|node| node.id).collect();
         let parts = parts(graph, &config, &bell)?;
         flow.put_together(parts);
         let intake = Intake::new(settings(&config, &bell));
@@ -93,6 +94,7 @@ impl Job {
             Arc::clone(&shared),
             Arc::clone(&discovery),
         );
+        driver.watch_letters(ids.into_iter());
         driver.begin_sources(partitions)?;
         driver.refresh_meters();
         spawn_discovery(&shared, discovery)?;

@@ -11,6 +11,7 @@
 
 mod backoff;
 mod bell;
+mod beside;
 mod clock;
 mod config;
 mod crew;
@@ -18,6 +19,7 @@ mod discover;
 mod driver;
 mod error;
 mod exchange;
+mod grow;
 mod intake;
 mod job;
 mod letters;
@@ -39,6 +41,7 @@ mod writer;
 pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use error::{Error, Failure, Result};
+pub use grow::Extension;
 pub use job::Job;
 pub use outlet::Follower;
 pub use progress::{BadProgress, NodeProgress, PartitionProgress, Progress, SinkProgress};

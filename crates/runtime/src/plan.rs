@@ -25,7 +25,6 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct PlanNode {
     pub(crate) id: NodeId,
-    pub(crate) name: Arc<str>,
     pub(crate) inputs: Vec<usize>,
     pub(crate) consumers: Vec<Consumer>,
     /// All nodes that this one's rows can reach.
@@ -105,10 +104,9 @@ fn planned_node(
     meters: &HashMap<NodeId, Arc<NodeMeter>>,
 ) -> PlanNode {
     let name: Arc<str> = name(node).into();
-    let meter = meters.get(&node.id).map_or_else(
-        || Arc::new(NodeMeter::new(node.id, Arc::clone(&name))),
-        Arc::clone,
-    );
+    let meter = meters
+        .get(&node.id)
+        .map_or_else(|| Arc::new(NodeMeter::new(node.id, name)), Arc::clone);
     let (clocked, outlet) = match &node.kind {
         NodeKind::Operator(spec) => (spec.clocked(), false),
         NodeKind::View(_) | NodeKind::Sink(_) => (false, true),
@@ -116,7 +114,6 @@ fn planned_node(
     };
     PlanNode {
         id: node.id,
-        name,
         inputs,
         consumers: Vec::new(),
         downstream: Vec::new(),

@@ -3,6 +3,7 @@
 //! Nothing in here reads a clock, a queue or the order of threads: two flows that are given the same inputs hold the
 //! same views and put out the same rows.
 
+use crate::bell::Bell;
 use crate::crew::{Crew, Task};
 use crate::error::{Error, Failure, Result};
 use crate::exchange::share_out;
@@ -17,6 +18,7 @@ use millstream_dataflow::{Delta, Operator, Step, Watermark};
 use millstream_state::ViewTable;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 /// What a step is given.
 #[derive(Debug, Default)]
@@ -77,6 +79,18 @@ impl Part {
     }
 }
 
+impl Part {
+    /// Another job's thread runs it from now on.
+    pub(crate) fn take_over(&self, stepper: &Arc<Bell>) {
+        if let Some(Outlet::Sink(writer)) = &self.outlet {
+            writer.hand_over(Arc::clone(stepper));
+        }
+        if let Some(meter) = &self.meter {
+            meter.catching_up.store(false, SeqCst);
+        }
+    }
+}
+
 impl Flow {
     pub(crate) fn new(workers: usize, crew: Crew, parallel_rows: usize) -> Self {
         Self {
@@ -129,6 +143,22 @@ impl Flow {
 
     pub(crate) fn failed(&self, id: NodeId) -> Option<&Failure> {
         self.failures[*self.plan.index.get(&id)?].as_ref()
+    }
+
+    /// The outlet of a running node, if it has one and has not failed.
+    pub(crate) fn outlet_of(&mut self, id: NodeId) -> Option<&mut Outlet> {
+        self.outlets[*self.plan.index.get(&id)?].as_mut()
+    }
+
+    /// How far event time has come at a node.
+    pub(crate) fn time(&self, id: NodeId) -> NodeTime {
+        let idx = self.plan.index.get(&id);
+        idx.map(|idx| self.times[*idx]).unwrap_or_default()
+    }
+
+    /// The next step comes behind this one.
+    pub(crate) fn skip_to(&mut self, step: Step) {
+        self.last_step = self.last_step.max(step);
     }
 
     /// The root failures, in the order of the nodes.
