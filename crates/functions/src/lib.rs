@@ -106,6 +106,7 @@ pub fn scalar_functions(options: &Options) -> Vec<Arc<ScalarUDF>> {
         string::codec::functions(),
         string::concat::functions(),
         string::hash::functions(),
+        string::inet::functions(),
         string::like::functions(),
         string::pad::functions(),
         string::position::functions(),

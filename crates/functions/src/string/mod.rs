@@ -6,6 +6,7 @@ pub(crate) mod code;
 pub(crate) mod codec;
 pub(crate) mod concat;
 pub(crate) mod hash;
+pub(crate) mod inet;
 pub(crate) mod like;
 pub(crate) mod pad;
 pub(crate) mod position;

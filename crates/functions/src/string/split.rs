@@ -85,7 +85,9 @@ fn split(call: &Call<'_>) -> Result<ArrayRef> {
             builder.append(false);
             continue;
         };
-        if separator.is_empty() {
+        if text.is_empty() {
+            // No parts, and not one empty part.
+        } else if separator.is_empty() {
             let mut buffer = [0; 4];
             for c in text.chars() {
                 builder.values().append_value(c.encode_utf8(&mut buffer));

@@ -145,6 +145,7 @@ fn splits() {
     assert_eq!(eval("split_index", &[t(""), t(","), i(0)]), "\\N");
     assert_eq!(eval("split", &[t("a,b,,c"), t(",")]), "[a, b, , c]");
     assert_eq!(eval("split", &[t("añb"), t("")]), "[a, ñ, b]");
+    assert_eq!(eval("split", &[t(""), t(",")]), "[]");
     assert_eq!(eval("elt", &[i(2), t("a"), t("b")]), "b");
     assert_eq!(eval("elt", &[i(0), t("a"), t("b")]), "\\N");
 }
@@ -350,6 +351,15 @@ fn urls() {
     assert_eq!(eval("url_encode", &[t("a b/ü~*")]), "a+b%2F%C3%BC%7E*");
     assert_eq!(eval("url_decode", &[t("a+b%2F%C3%BC")]), "a b/ü");
     assert_eq!(eval("url_decode", &[t("%zz")]), "\\N");
+    assert_eq!(
+        eval("url_decode_recursive", &[t("Hello%252520World"), i(2)]),
+        "Hello%20World"
+    );
+    assert_eq!(
+        eval("url_decode_recursive", &[t("Hello%252520World")]),
+        "Hello World"
+    );
+    assert_eq!(eval("url_decode_recursive", &[t("%zz")]), "\\N");
 }
 
 #[test]
@@ -385,4 +395,12 @@ fn wrong_arguments_are_named() {
     assert!(error("upper", &[]).contains("UPPER takes 1 arguments, not 0"));
     assert!(error("repeat", &[t("a"), b(true)]).contains("argument 2 of REPEAT cannot be BOOLEAN"));
     assert!(error("startswith", &[list(&[i(1)]), t("a")]).contains("ARRAY<INT>"));
+}
+
+#[test]
+fn addresses_are_numbers() {
+    assert_eq!(eval("inet_aton", &[t("127.0.0.1")]), "2130706433");
+    assert_eq!(eval("inet_aton", &[t("256.0.0.1")]), "\\N");
+    assert_eq!(eval("inet_ntoa", &[l(2_130_706_433)]), "127.0.0.1");
+    assert_eq!(eval("inet_ntoa", &[l(-1)]), "\\N");
 }

@@ -17,6 +17,11 @@ pub(crate) fn functions() -> Vec<Function> {
         ),
         text("url_encode", takes(&[Kind::Text]), encode),
         text("url_decode", takes(&[Kind::Text]), decode),
+        text(
+            "url_decode_recursive",
+            takes_optional(&[Kind::Text], &[Kind::Long]),
+            decode_recursive,
+        ),
     ]
 }
 
@@ -134,6 +139,38 @@ fn decode(call: &Call<'_>) -> Result<ArrayRef> {
             return Ok(false);
         };
         out.push_str(&String::from_utf8_lossy(&decoded));
+        Ok(true)
+    })
+}
+
+/// Decodes what was encoded several times, ten times at most unless the second argument says otherwise.
+fn decode_recursive(call: &Call<'_>) -> Result<ArrayRef> {
+    let texts = call.text(0)?;
+    let depths = if call.len() > 1 {
+        Some(call.long(1)?)
+    } else {
+        None
+    };
+    call.texts(|row, out| {
+        let depth = depths.as_ref().map_or(Some(10), |depths| depths.get(row));
+        let (Some(text), Some(depth)) = (texts.get(row), depth) else {
+            return Ok(false);
+        };
+        let mut current = text.to_string();
+        for turn in 0..depth {
+            match decoded(&current) {
+                Some(next) => {
+                    let next = String::from_utf8_lossy(&next).into_owned();
+                    if next == current {
+                        break;
+                    }
+                    current = next;
+                }
+                None if turn == 0 => return Ok(false),
+                None => break,
+            }
+        }
+        out.push_str(&current);
         Ok(true)
     })
 }
