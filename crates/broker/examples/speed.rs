@@ -57,9 +57,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     writeln!(out, "produce {:>10.0} records/s", rate(sent))?;
     let read = consume(&bootstrap, &topic, arguments.records)?;
     writeln!(out, "consume {:>10.0} records/s", rate(read))?;
-    let mut trips = round_trips(&bootstrap, &format!("{topic}-trips"), arguments.trips)?;
-    trips.sort_unstable();
-    let at = |part: f64| trips[((trips.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
+    let commits = transactions(&bootstrap, &format!("{topic}-commits"), arguments.trips / 5)?;
+    let at = |part: f64| percentile(&commits, part);
+    writeln!(
+        out,
+        "transaction of one record: p50 {:.0} us, p99 {:.0} us",
+        at(0.5),
+        at(0.99)
+    )?;
+    let trips = round_trips(&bootstrap, &format!("{topic}-trips"), arguments.trips)?;
+    let at = |part: f64| percentile(&trips, part);
     writeln!(
         out,
         "produce to poll: p50 {:.0} us, p99 {:.0} us, max {:.0} us",
@@ -68,6 +75,38 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         at(1.0)
     )?;
     Ok(())
+}
+
+/// Microseconds below which this part of the durations is.
+fn percentile(durations: &[Duration], part: f64) -> f64 {
+    let mut sorted = durations.to_vec();
+    sorted.sort_unstable();
+    sorted[((sorted.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6
+}
+
+/// From the begin of a transaction to the answer to its commit.
+fn transactions(bootstrap: &str, topic: &str, count: usize) -> Result<Vec<Duration>, KafkaError> {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("transactional.id", topic)
+        .set("linger.ms", "0")
+        .create()?;
+    producer.init_transactions(PATIENCE)?;
+    let mut all = Vec::with_capacity(count);
+    for _ in 0..count {
+        let begin = Instant::now();
+        producer.begin_transaction()?;
+        producer
+            .send(BaseRecord::<(), str>::to(topic).partition(0).payload("x"))
+            .map_err(|(error, _)| error)?;
+        // The client's own flush sleeps for 100 ms at a time.
+        while producer.in_flight_count() > 0 {
+            producer.poll(Duration::ZERO);
+        }
+        producer.commit_transaction(PATIENCE)?;
+        all.push(begin.elapsed());
+    }
+    Ok(all)
 }
 
 fn producer(bootstrap: &str, linger_ms: &str) -> Result<BaseProducer, KafkaError> {

@@ -28,8 +28,6 @@ use crate::{
 
 /// The one node's id.
 pub(crate) const NODE_ID: i32 = 1;
-/// Retention looks at every segment of every partition, so not at every tick.
-const RETENTION_EVERY: Duration = Duration::from_secs(5);
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 
 /// Where clients are told to connect to.
@@ -108,7 +106,8 @@ impl Broker {
         listener.set_nonblocking(true).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let advertised = advertise(&config, address);
-        let (tick, threads) = (config.tick, config.threads.max(1));
+        let threads = config.threads.max(1);
+        let (tick, retention) = (config.tick, config.retention_interval);
         let shared = Arc::new(open(config, advertised.clone())?);
         // What was decided before a kill is finished before anyone can ask.
         shared.transactions.tick(now_ms())?;
@@ -125,7 +124,7 @@ impl Broker {
             .enable_all()
             .build()
             .map_err(Error::Threads)?;
-        runtime.spawn(keep_time(Arc::clone(&shared), tick));
+        runtime.spawn(keep_time(Arc::clone(&shared), tick, retention));
         runtime.spawn(accept(shared, listener));
         Ok(Broker {
             address,
@@ -300,7 +299,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
 }
 
 /// What has to happen by the clock: timeouts at each tick, retention now and then.
-async fn keep_time(shared: Arc<Shared>, tick: Duration) {
+async fn keep_time(shared: Arc<Shared>, tick: Duration, retention: Duration) {
     let mut ticks = tokio::time::interval(tick.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut retained_at = tokio::time::Instant::now();
@@ -310,7 +309,7 @@ async fn keep_time(shared: Arc<Shared>, tick: Duration) {
         if let Err(error) = shared.transactions.tick(now_ms()) {
             tracing::error!(%error, "cannot end a transaction");
         }
-        if at.duration_since(retained_at) >= RETENTION_EVERY {
+        if at.duration_since(retained_at) >= retention {
             retained_at = at;
             retain(&shared);
         }

@@ -25,8 +25,10 @@ pub struct Config {
     pub group_initial_delay: Duration,
     /// The longest transaction timeout that a producer may ask for.
     pub transaction_timeout_max: Duration,
-    /// How often retention, session timeouts and transaction timeouts are looked at.
+    /// How often session timeouts and transaction timeouts are looked at.
     pub tick: Duration,
+    /// How often retention is looked at.
+    pub retention_interval: Duration,
     /// Threads that serve requests.
     pub threads: usize,
 }
@@ -44,6 +46,7 @@ impl Default for Config {
             group_initial_delay: Duration::ZERO,
             transaction_timeout_max: Duration::from_secs(900),
             tick: Duration::from_millis(50),
+            retention_interval: Duration::from_secs(5),
             threads: 2,
         }
     }

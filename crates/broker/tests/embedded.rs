@@ -231,6 +231,36 @@ fn a_commit_that_is_never_answered_times_out_and_stays_decided() {
 }
 
 #[test]
+fn what_is_beyond_retention_goes() {
+    let broker = start(Config {
+        retention_interval: Duration::from_millis(50),
+        topic_defaults: [("segment.bytes".to_owned(), "10000".to_owned())].into(),
+        ..Config::default()
+    });
+    let at = broker.bootstrap_servers();
+    let by_size = topic_with(&at, "by-size", 1, &[("retention.bytes", "30000")]);
+    let by_time = topic_with(&at, "by-time", 1, &[("retention.ms", "1000")]);
+    let values = vec!["x".repeat(1000); 100];
+    let producer = producer(&at, &[("batch.num.messages", "5")]);
+    for topic in [&by_size, &by_time] {
+        send_all(&producer, topic, 0, &values);
+    }
+    eventually("the old segments go", || {
+        watermarks(&at, &by_size, 0).0 >= 50
+    });
+    let (first, end) = watermarks(&at, &by_size, 0);
+    assert!(first <= 80 && end == 100, "{first}..{end}");
+    assert_eq!(
+        read_from(&at, &by_size, 0, first, false).len() as i64,
+        end - first
+    );
+    eventually("everything goes", || {
+        watermarks(&at, &by_time, 0) == (100, 100)
+    });
+    assert_eq!(send(&producer, &by_time, 0, "next").unwrap().offset, 100);
+}
+
+#[test]
 fn a_delay_delays() {
     let broker = start(Config::default());
     let at = broker.bootstrap_servers();
