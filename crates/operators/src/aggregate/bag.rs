@@ -91,7 +91,7 @@ impl<T> Bag<T> {
 
 impl<T: Item> Bag<T> {
     #[inline]
-    fn add(&mut self, id: usize, value: &T::Look, weight: i64) {
+    pub(super) fn add(&mut self, id: usize, value: &T::Look, weight: i64) {
         let group = &mut self.groups[id];
         match group.get_mut(value) {
             Some(count) if *count + weight == 0 => {
@@ -105,6 +105,13 @@ impl<T: Item> Bag<T> {
         if let Some(log) = &mut self.log {
             log.push((id as u32, value.to_owned()));
         }
+    }
+
+    /// The values of a group, least first, with their counts.
+    pub(super) fn sorted(&self, id: u32) -> impl Iterator<Item = (T, i64)> {
+        self.groups[id as usize]
+            .iter()
+            .map(|(value, count)| (value.clone(), *count))
     }
 
     fn push_extreme(&self, id: u32, greatest: bool, out: &mut Cells) {

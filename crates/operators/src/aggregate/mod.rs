@@ -11,6 +11,7 @@
 
 mod accumulator;
 mod accumulators;
+mod arrived;
 mod bag;
 mod by_key;
 mod count;
@@ -18,9 +19,13 @@ mod distinct;
 mod extreme;
 mod function;
 mod groups;
+mod logic;
+mod moments;
 mod number;
+mod percentile;
 mod plan;
 mod saved;
+mod sequence;
 mod sum;
 
 pub use by_key::Aggregate;

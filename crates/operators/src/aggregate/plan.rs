@@ -1,14 +1,19 @@
 //! Calls to accumulators: what is computed once for several calls, and where each call finds its result.
 
 use super::accumulator::{Accumulator, Finish, Shape};
+use super::arrived::Arrived;
 use super::bag::Bag;
 use super::count::Count;
 use super::distinct::Distinct;
 use super::extreme::{Extreme, ExtremeText};
 use super::function::Function;
+use super::logic::Logic;
+use super::moments::{ExactMoments, FloatMoments};
+use super::percentile::Percentile;
+use super::sequence::Sequence;
 use super::sum::{ExactSum, FloatSum};
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use millstream_dataflow::{Error, Result};
+use millstream_dataflow::Result;
 use millstream_state::{Codec, Form};
 use std::fmt;
 
@@ -76,6 +81,12 @@ pub(crate) enum Kind {
     FloatSum,
     Extreme { greatest: bool, form: Form },
     Bag { form: Form },
+    Arrived { last: bool, form: Form },
+    Sequence { forms: Vec<Form>, keeps_nulls: bool },
+    Logic,
+    ExactMoments,
+    FloatMoments,
+    Percentile { value: DataType, fraction: DataType },
 }
 
 /// Where a call finds its result.
@@ -203,7 +214,32 @@ impl Plan {
                 form: form()?,
             },
             Function::Min | Function::Max | Function::Collect => Kind::Bag { form: form()? },
-            other => return Err(Error::user(format!("{other} is not there yet"))),
+            Function::FirstValue | Function::LastValue if self.append_only => Kind::Arrived {
+                last: function == Function::LastValue,
+                form: form()?,
+            },
+            Function::FirstValue
+            | Function::LastValue
+            | Function::ListAgg
+            | Function::ArrayAgg
+            | Function::SingleValue => Kind::Sequence {
+                forms: types
+                    .iter()
+                    .map(|data_type| Ok(Codec::new(data_type)?.form().clone()))
+                    .collect::<Result<_>>()?,
+                keeps_nulls: matches!(function, Function::ArrayAgg | Function::SingleValue),
+            },
+            Function::BoolAnd | Function::BoolOr => Kind::Logic,
+            Function::StddevPop | Function::StddevSamp | Function::VarPop | Function::VarSamp => {
+                match types[0] {
+                    DataType::Float32 | DataType::Float64 => Kind::FloatMoments,
+                    _ => Kind::ExactMoments,
+                }
+            }
+            Function::Percentile => Kind::Percentile {
+                value: types[0].clone(),
+                fraction: types[1].clone(),
+            },
         })
     }
 
@@ -259,6 +295,14 @@ impl Kind {
                 Form::Wide => Box::new(Bag::<i128>::new()),
                 Form::Bytes | Form::Lists(_) => Box::new(Bag::<Vec<u8>>::new()),
             },
+            Self::Arrived { last, form } => Box::new(Arrived::new(form, *last)),
+            Self::Sequence { forms, keeps_nulls } => {
+                Box::new(Sequence::new(forms.clone(), *keeps_nulls))
+            }
+            Self::Logic => Box::new(Logic::default()),
+            Self::ExactMoments => Box::new(ExactMoments::default()),
+            Self::FloatMoments => Box::new(FloatMoments::default()),
+            Self::Percentile { value, fraction } => Box::new(Percentile::new(value, fraction)),
         }
     }
 }

@@ -37,11 +37,25 @@ fn random_word(data_type: &DataType, random: &mut Random) -> String {
 
 /// The rows as words, each as often as it is there, in the order in which they came.
 pub(crate) fn rows(deltas: &[Delta]) -> Vec<Vec<String>> {
+    rows_seen(deltas, |_| true)
+}
+
+fn rows_seen(deltas: &[Delta], sees: impl Fn(usize) -> bool) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for delta in deltas {
         let columns: Vec<Vec<String>> = delta.batch().columns().iter().map(words).collect();
         for row in 0..delta.rows() {
-            let words: Vec<String> = columns.iter().map(|column| column[row].clone()).collect();
+            let words: Vec<String> = columns
+                .iter()
+                .enumerate()
+                .map(|(at, column)| {
+                    if sees(at) {
+                        column[row].clone()
+                    } else {
+                        String::new()
+                    }
+                })
+                .collect();
             match delta.weight(row) {
                 1 => rows.push(words),
                 -1 => {
@@ -67,24 +81,24 @@ fn words(column: &ArrayRef) -> Vec<String> {
 }
 
 /// What GROUP BY shows for the rows, as `show_sum` prints it.
-pub(crate) fn aggregate(
-    output: &SchemaRef,
-    keys: &[usize],
-    deltas: &[Delta],
-    calls: &[Call],
-) -> String {
-    let _ = output;
-    let mut groups: BTreeMap<Vec<String>, Vec<Vec<String>>> = BTreeMap::new();
-    for row in rows(deltas) {
-        let key = keys.iter().map(|key| row[*key].clone()).collect();
-        groups.entry(key).or_default().push(row);
-    }
-    let mut lines: Vec<String> = groups
-        .into_iter()
-        .map(|(key, rows)| {
-            let results = calls.iter().map(|call| result(call, &rows));
+pub(crate) fn aggregate(keys: &[usize], deltas: &[Delta], calls: &[Call]) -> String {
+    // An aggregate knows its arguments only: a retraction takes out the oldest equal arguments.
+    let seen_by = |call: &Call| {
+        let sees =
+            |at: usize| keys.contains(&at) || call.args.contains(&at) || call.filter == Some(at);
+        groups(keys, deltas, sees)
+    };
+    let by_call: Vec<_> = calls.iter().map(seen_by).collect();
+    let mut lines: Vec<String> = groups(keys, deltas, |_| true)
+        .into_keys()
+        .map(|key| {
+            let results = calls
+                .iter()
+                .zip(&by_call)
+                .map(|(call, groups)| result(call, &groups[&key]));
             let words: Vec<String> = key
-                .into_iter()
+                .iter()
+                .cloned()
                 .chain(results)
                 .map(|w| printed(&w))
                 .collect();
@@ -93,6 +107,20 @@ pub(crate) fn aggregate(
         .collect();
     lines.sort();
     lines.join(" / ")
+}
+
+/// The rows of each group, of which only some columns are seen.
+fn groups(
+    keys: &[usize],
+    deltas: &[Delta],
+    sees: impl Fn(usize) -> bool,
+) -> BTreeMap<Vec<String>, Vec<Vec<String>>> {
+    let mut groups: BTreeMap<_, Vec<Vec<String>>> = BTreeMap::new();
+    for row in rows_seen(deltas, sees) {
+        let key = keys.iter().map(|key| row[*key].clone()).collect();
+        groups.entry(key).or_default().push(row);
+    }
+    groups
 }
 
 /// A word as the harness prints it.
@@ -127,6 +155,33 @@ pub(crate) fn result(call: &Call, rows: &[Vec<String>]) -> String {
         .collect();
     match call.function {
         Function::Count | Function::ApproxCountDistinct => present.len().to_string(),
+        Function::ArrayAgg if args.is_empty() => "NULL".into(),
+        Function::ArrayAgg => {
+            let all: Vec<&str> = args.iter().map(|arg| arg[0].as_str()).collect();
+            format!("[{}]", all.join(", "))
+        }
+        Function::Collect => {
+            let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+            for arg in &present {
+                *counts.entry(arg[0].parse().unwrap()).or_default() += 1;
+            }
+            let all: Vec<String> = counts
+                .iter()
+                .map(|(value, count)| format!("{value}: {count}"))
+                .collect();
+            format!("{{{}}}", all.join(", "))
+        }
+        Function::ListAgg if !present.is_empty() => {
+            let separator = |at: usize| present[at].get(1).map_or(",", String::as_str);
+            let parts = present.iter().enumerate().map(|(at, arg)| {
+                if at == 0 {
+                    arg[0].clone()
+                } else {
+                    format!("{}{}", separator(at), arg[0])
+                }
+            });
+            parts.collect()
+        }
         _ => {
             let first: Vec<&str> = present.iter().map(|arg| arg[0].as_str()).collect();
             if first.is_empty() && call.function != Function::Sum0 {
@@ -175,6 +230,38 @@ fn over_values(call: &Call, values: &[&str]) -> String {
                 sorted.len() - 1
             };
             sorted[at].to_owned()
+        }
+        Function::FirstValue => values[0].to_owned(),
+        Function::LastValue => values[values.len() - 1].to_owned(),
+        Function::BoolAnd => values.iter().all(|value| *value == "true").to_string(),
+        Function::BoolOr => values.contains(&"true").to_string(),
+        Function::VarPop | Function::VarSamp | Function::StddevPop | Function::StddevSamp => {
+            let sample = matches!(call.function, Function::VarSamp | Function::StddevSamp);
+            let (n, mean) = (
+                values.len() as f64,
+                numbers().sum::<f64>() / values.len() as f64,
+            );
+            let divisor = if sample { n - 1.0 } else { n };
+            if divisor == 0.0 {
+                return "NULL".into();
+            }
+            let variance = numbers().map(|v| (v - mean).powi(2)).sum::<f64>() / divisor;
+            let root = matches!(call.function, Function::StddevPop | Function::StddevSamp);
+            let value = if root { variance.sqrt() } else { variance } + 1e-12;
+            match data_type {
+                DataType::Decimal128(_, _) => format!("{value:.6}"),
+                _ => (value as i64).to_string(),
+            }
+        }
+        Function::Percentile => {
+            let mut sorted: Vec<f64> = numbers().collect();
+            sorted.sort_by(f64::total_cmp);
+            let place = 0.3 * (sorted.len() - 1) as f64;
+            let (low, high) = (
+                sorted[place.floor() as usize],
+                sorted[place.ceil() as usize],
+            );
+            float(low + (high - low) * place.fract())
         }
         other => panic!("the oracle has no {other}"),
     }
