@@ -57,7 +57,7 @@ pub(crate) enum Values {
     Int64(Vec<i64>),
     Float32(Vec<f32>),
     Float64(Vec<f64>),
-    Decimal(Vec<i128>),
+    Decimal(Vec<i128>, Digits),
     Date(Vec<i32>),
     Time32(Vec<i32>),
     Time64(Vec<i64>),
@@ -67,6 +67,13 @@ pub(crate) enum Values {
     Row(Box<RowLane>),
     List(Box<ListLane>),
     Map(Box<MapLane>),
+}
+
+/// How many digits a DECIMAL has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Digits {
+    pub(crate) precision: u8,
+    pub(crate) scale: i8,
 }
 
 /// How the values of a TIMESTAMP column are written.
@@ -204,7 +211,7 @@ impl Lane {
             }
             Values::Float32(values) => values.resize(rows, 0.0),
             Values::Float64(values) => values.resize(rows, 0.0),
-            Values::Decimal(values) => values.resize(rows, 0),
+            Values::Decimal(values, _) => values.resize(rows, 0),
             Values::Text(views) | Values::Bytes(views) => views.grow(rows),
             Values::Row(row) => row.lanes.iter_mut().for_each(|lane| lane.grow(rows)),
             Values::List(list) => list.ranges.resize(rows, (0, 0)),
@@ -239,7 +246,9 @@ impl Lane {
             Values::Int64(values) => primitive::<Int64Type>(values, rows, nulls, data_type)?,
             Values::Float32(values) => primitive::<Float32Type>(values, rows, nulls, data_type)?,
             Values::Float64(values) => primitive::<Float64Type>(values, rows, nulls, data_type)?,
-            Values::Decimal(values) => primitive::<Decimal128Type>(values, rows, nulls, data_type)?,
+            Values::Decimal(values, _) => {
+                primitive::<Decimal128Type>(values, rows, nulls, data_type)?
+            }
             Values::Date(values) => primitive::<Date32Type>(values, rows, nulls, data_type)?,
             Values::Time32(values) => {
                 primitive::<Time32MillisecondType>(values, rows, nulls, data_type)?
@@ -281,7 +290,13 @@ impl Values {
             DataType::Int64 => Self::Int64(Vec::new()),
             DataType::Float32 => Self::Float32(Vec::new()),
             DataType::Float64 => Self::Float64(Vec::new()),
-            DataType::Decimal128(_, scale) if *scale >= 0 => Self::Decimal(Vec::new()),
+            DataType::Decimal128(precision, scale) if *scale >= 0 => {
+                let digits = Digits {
+                    precision: *precision,
+                    scale: *scale,
+                };
+                Self::Decimal(Vec::new(), digits)
+            }
             DataType::Date32 => Self::Date(Vec::new()),
             DataType::Time32(TimeUnit::Millisecond) => Self::Time32(Vec::new()),
             DataType::Time64(TimeUnit::Nanosecond) => Self::Time64(Vec::new()),

@@ -26,12 +26,8 @@ impl Lane {
             Values::Int64(values) => values[row] = whole(i64::MIN, i64::MAX)?,
             Values::Float32(values) => values[row] = value::float(text).ok_or("")?,
             Values::Float64(values) => values[row] = value::double(text).ok_or("")?,
-            Values::Decimal(values) => {
-                let arrow::datatypes::DataType::Decimal128(precision, scale) = self.data_type
-                else {
-                    return Err("");
-                };
-                match value::decimal(text, precision, scale).ok_or("")? {
+            Values::Decimal(values, digits) => {
+                match value::decimal(text, digits.precision, digits.scale).ok_or("")? {
                     Some(value) => values[row] = value,
                     // As in Flink, a decimal with too many digits is NULL.
                     None => return Ok(()),
@@ -70,6 +66,9 @@ impl Stamp {
         if self.epoch.is_some() {
             return self.of_epoch(text).ok_or("");
         }
+        if let Some(value) = self.of_usual_text(text) {
+            return Ok(value);
+        }
         let (seconds, nanos) = time::parse_timestamp(text, reading.style, self.zoned).ok_or("")?;
         let units = i64::from(nanos) / (1_000_000_000 / self.per_second);
         let value = seconds
@@ -88,6 +87,19 @@ impl Stamp {
             self.minute = (u128::from_le_bytes(*prefix), minute);
         }
         Ok(value)
+    }
+
+    /// The value of `yyyy-MM-dd HH:mm:ss` in the remembered minute.
+    fn of_usual_text(&self, text: &[u8]) -> Option<i64> {
+        let (prefix, rest) = text.split_first_chunk::<16>()?;
+        let [b':', s1 @ b'0'..=b'5', s2 @ b'0'..=b'9'] = *rest else {
+            return None;
+        };
+        if self.minute.0 != u128::from_le_bytes(*prefix) || self.zoned {
+            return None;
+        }
+        let second = self.minute.1 + i64::from(s1 - b'0') * 10 + i64::from(s2 - b'0');
+        Some(second * self.per_second)
     }
 
     /// The value of a count since the epoch.

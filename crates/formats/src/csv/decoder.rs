@@ -188,10 +188,8 @@ impl Lane {
                 Some((value, behind)) if behind == end => values[row] = value,
                 _ => return false,
             },
-            Values::Float64(values) => match scan.fixed(start) {
-                Some((digits, 0, behind)) if behind == end && digits > 0 => {
-                    values[row] = digits as f64;
-                }
+            Values::Float64(values) => match scan.double(start) {
+                Some((value, behind)) if behind == end => values[row] = value,
                 _ => return false,
             },
             _ => return false,

@@ -4,13 +4,8 @@
 use super::fault::{Fault, Parsed, excerpt};
 use super::scan::Scan;
 use super::text::{compact, unescape};
-use crate::lane::{Lane, Stamp, Values};
+use crate::lane::{Digits, Lane, Stamp, Values};
 use crate::value::{self, type_name};
-
-const POWERS: [f64; 19] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-    1e17, 1e18,
-];
 
 impl Lane {
     /// Reads the value at `pos` into a row that is NULL; gives the position behind it.
@@ -60,12 +55,13 @@ impl Lane {
                 Some(behind)
             }
             Values::Float64(values) => {
-                let (digits, scale, behind) = scan.fixed(pos)?;
-                // Both are exact, so their quotient is rounded once, as it should be.
-                if digits.unsigned_abs() > 1 << 53 || (digits == 0 && scan.at(pos) == b'-') {
-                    return None;
-                }
-                values[row] = digits as f64 / POWERS[scale];
+                let (value, behind) = scan.double(pos)?;
+                values[row] = value;
+                Some(behind)
+            }
+            Values::Decimal(values, limit) => {
+                let (value, behind) = limit.read_usual(scan, pos)?;
+                values[row] = value;
                 Some(behind)
             }
             Values::Boolean(bits) => {
@@ -84,7 +80,6 @@ impl Lane {
             Values::Int8(_)
             | Values::Int16(_)
             | Values::Float32(_)
-            | Values::Decimal(_)
             | Values::Date(_)
             | Values::Time32(_)
             | Values::Time64(_)
@@ -288,6 +283,21 @@ impl Lane {
         map.ranges[row] = (from as u32, map.entries as u32);
         self.valid.set(row);
         Ok(behind)
+    }
+}
+
+impl Digits {
+    /// A number with no more digits behind the point than the column has.
+    #[inline(always)]
+    fn read_usual(self, scan: &Scan<'_>, pos: usize) -> Option<(i128, usize)> {
+        let (digits, scale, behind) = scan.fixed(pos)?;
+        let missing = (self.scale as usize).checked_sub(scale)?;
+        if missing > 18 {
+            return None;
+        }
+        let value = i128::from(digits) * 10_i128.pow(missing as u32);
+        let limit = 10_u128.pow(u32::from(self.precision.min(38)));
+        (value.unsigned_abs() < limit).then_some((value, behind))
     }
 }
 

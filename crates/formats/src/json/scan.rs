@@ -29,6 +29,11 @@ const POWERS: [u64; 17] = [
     10_000_000_000_000_000,
 ];
 
+const FLOAT_POWERS: [f64; 19] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18,
+];
+
 /// The text of one record inside the bytes of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scan<'a> {
@@ -151,19 +156,24 @@ impl<'a> Scan<'a> {
     /// The first quote or backslash from `pos` on; the record's end or more if there is none.
     #[inline(always)]
     fn find_special(&self, mut pos: usize) -> usize {
-        while let Some(chunk) = self.bytes.get(pos..).and_then(<[u8]>::first_chunk) {
-            if let Some(found) = special(chunk) {
-                return pos + found;
+        // Most texts are short: a few words of bytes, before the start of a search by vectors pays.
+        for _ in 0..4 {
+            let Some(word) = self.load8(pos) else {
+                break;
+            };
+            let found = special(word);
+            if found != 0 {
+                return pos + found.trailing_zeros() as usize / 8;
             }
-            pos += 16;
-            if pos >= self.end {
-                return pos;
-            }
+            pos += 8;
         }
-        while pos < self.end && !matches!(self.at(pos), b'"' | b'\\') {
-            pos += 1;
-        }
-        pos
+        self.find_special_far(pos)
+    }
+
+    #[inline(never)]
+    fn find_special_far(&self, pos: usize) -> usize {
+        let rest = self.bytes.get(pos..self.end).unwrap_or_default();
+        memchr::memchr2(b'"', b'\\', rest).map_or(self.end.max(pos), |found| pos + found)
     }
 
     /// Behind the number that stands here.
@@ -258,16 +268,24 @@ impl<'a> Scan<'a> {
         Some((if negative { -value } else { value }, scale, next))
     }
 
+    /// A number whose digits and power of ten are exact as doubles, so that their quotient is rounded once, as it
+    /// should be; and the position behind it. `None` for all that needs more care.
+    #[inline(always)]
+    pub(crate) fn double(&self, pos: usize) -> Option<(f64, usize)> {
+        let (digits, scale, behind) = self.fixed(pos)?;
+        if digits.unsigned_abs() > 1 << 53 || (digits == 0 && self.at(pos) == b'-') {
+            return None;
+        }
+        Some((digits as f64 / *FLOAT_POWERS.get(scale)?, behind))
+    }
+
     /// Behind the value that stands at `pos`, whatever it is.
     #[inline(always)]
     pub(crate) fn skip(&self, pos: usize) -> Parsed {
         match self.at(pos) {
             b'"' => Ok(self.string(pos)?.end + 1),
             b'{' | b'[' => self.skip_nested(pos),
-            b'n' => self.literal(pos, b"null"),
-            b't' => self.literal(pos, b"true"),
-            b'f' => self.literal(pos, b"false"),
-            _ => self.number(pos),
+            _ => self.skip_flat(pos),
         }
     }
 
@@ -325,7 +343,10 @@ impl<'a> Scan<'a> {
             b'n' => self.literal(pos, b"null"),
             b't' => self.literal(pos, b"true"),
             b'f' => self.literal(pos, b"false"),
-            _ => self.number(pos),
+            _ => match self.integer(pos) {
+                Some((_, behind)) => Ok(behind),
+                None => self.number(pos),
+            },
         }
     }
 
@@ -359,19 +380,14 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The first of 16 bytes that is a quote or a backslash. (The compiler makes vector instructions of it.)
+/// Marks which of eight bytes are a quote or a backslash, by their highest bit; the lowest mark is always right.
 #[inline(always)]
-fn special(chunk: &[u8; 16]) -> Option<usize> {
-    let found = chunk.map(|byte| u8::from(byte == b'"') | u8::from(byte == b'\\'));
-    let found = u128::from_le_bytes(found);
-    let (low, high) = (found as u64, (found >> 64) as u64);
-    if low != 0 {
-        Some(low.trailing_zeros() as usize / 8)
-    } else if high != 0 {
-        Some(8 + high.trailing_zeros() as usize / 8)
-    } else {
-        None
-    }
+fn special(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quotes = zeros(word ^ (ONES * b'"' as u64));
+    let slashes = zeros(word ^ (ONES * b'\\' as u64));
+    (quotes | slashes) & (ONES << 7)
 }
 
 /// The value of the leading digits of eight bytes, and how many they are.
