@@ -10,7 +10,7 @@
 
 use crate::deadline;
 use crate::project;
-use arrow::array::{Array, ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millstream_dataflow::operator::{Bound, Checkpointed};
 use millstream_dataflow::{Delta, Operator, Output, Partitioning, Result, Spec, StepTime, hash};

@@ -9,17 +9,23 @@
 //! show when they have *no* partner (outer, semi, anti) counts the partners of each of its rows; the row's other
 //! face changes exactly when the count leaves or reaches zero. The work follows the pairs that change.
 
+mod counts;
+mod not_in;
 mod plan;
 mod running;
+mod semi;
 mod side;
 #[cfg(test)]
 mod tests;
+
+pub use not_in::NotIn;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use millstream_dataflow::operator::Bound;
 use millstream_dataflow::{Error, Expression, Operator, Partitioning, Result, Spec};
 use plan::Plan;
 use running::Running;
+use semi::Semi;
 use std::fmt;
 use std::sync::Arc;
 
@@ -314,6 +320,12 @@ impl Spec for Join {
                 "a join pads its rows when they expire, but they don't",
             ));
         }
-        Ok(Box::new(Running::new(Plan::new(self)?)?))
+        let plan = Plan::new(self)?;
+        match plan.kept {
+            Some(kept) if self.residual.is_none() && self.expiry.is_none() => {
+                Ok(Box::new(Semi::new(plan, kept)?))
+            }
+            _ => Ok(Box::new(Running::new(plan)?)),
+        }
     }
 }

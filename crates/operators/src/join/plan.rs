@@ -31,6 +31,8 @@ pub(super) struct Kept {
 /// The derived facts on a side.
 #[derive(Debug)]
 pub(super) struct InputPlan {
+    /// 0: left, 1: right.
+    pub(super) number: usize,
     pub(super) schema: SchemaRef,
     pub(super) keys: Vec<usize>,
     /// The keys in which a NULL matches nothing.
@@ -143,6 +145,7 @@ impl InputPlan {
             (Kind::LeftSemi | Kind::LeftAnti, 0) | (Kind::RightSemi | Kind::RightAnti, 1)
         );
         Self {
+            number: side,
             schema: Arc::clone(schema),
             strict: strict.map(key).collect(),
             keys,

@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use super::side::{Arrivals, Side};
 use crate::{filter, project};
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array, new_null_array};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute;
 use millstream_dataflow::operator::Checkpointed;
 use millstream_dataflow::{Delta, Operator, Output, Result, StepTime, Watermark, Weights};
@@ -247,16 +247,7 @@ impl Running {
             return Ok(());
         }
         let rows = &self.sides[side];
-        let columns = self.plan.output.iter().map(|column| {
-            let (of, column) = self.plan.side_of(*column);
-            if of == side {
-                return rows.rows.log().gather(rows.place(column), ids);
-            }
-            let field = self.plan.inputs[of].schema.field(column);
-            Ok(new_null_array(field.data_type(), ids.len()))
-        });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let batch = project::batch(&self.plan.schema, columns, ids.len())?;
+        let batch = rows.show(&self.plan, ids)?;
         let weights: Int64Array = ids
             .iter()
             .zip(signs)

@@ -1,8 +1,9 @@
 //! A side of a join: its rows by key, the partners of each if they count, and when rows are past use.
 
-use super::plan::InputPlan;
+use super::plan::{InputPlan, Plan};
 use crate::deadline::Deadlines;
-use arrow::array::{Array, ArrayRef, Int64Array};
+use crate::project;
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millstream_dataflow::operator::Checkpointed;
 use millstream_dataflow::{Delta, Result, Weights, hash};
@@ -30,6 +31,8 @@ impl Arrivals {
 /// The state of a side.
 #[derive(Debug)]
 pub(super) struct Side {
+    /// 0: left, 1: right.
+    number: usize,
     pub(super) rows: Arrangement,
     stored: Vec<usize>,
     keys: Vec<usize>,
@@ -59,6 +62,7 @@ impl Side {
         };
         let own = usize::from(plan.counts);
         Ok(Self {
+            number: plan.number,
             rows: Arrangement::new(name, &Schema::new(fields), &keys, own, retention)?,
             stored: plan.stored.clone(),
             keys: plan.keys.clone(),
@@ -136,6 +140,22 @@ impl Side {
             }
         }
         Ok(())
+    }
+
+    /// Kept rows as output; the columns of the other side are NULL.
+    pub(super) fn show(&self, plan: &Plan, ids: &[u32]) -> Result<RecordBatch> {
+        let columns = plan.output.iter().map(|column| {
+            let (side, column) = plan.side_of(*column);
+            let input = &plan.inputs[side];
+            if side == self.number {
+                return self.rows.log().gather(self.place(column), ids);
+            }
+            Ok(new_null_array(
+                input.schema.field(column).data_type(),
+                ids.len(),
+            ))
+        });
+        project::batch(&plan.schema, columns.collect::<Result<_>>()?, ids.len())
     }
 
     /// How many partners a row has.

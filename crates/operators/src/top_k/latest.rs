@@ -6,7 +6,7 @@ use arrow::compute;
 use arrow::datatypes::{DataType, SchemaRef};
 use millstream_dataflow::operator::Checkpointed;
 use millstream_dataflow::{Delta, Output, Result};
-use millstream_state::{GroupIndex, NONE, RowLog};
+use millstream_state::{ABSENT, GroupIndex, NONE, RowLog};
 
 /// A key whose row changes, and the row of the batch that it gets; [`NONE`] takes its row away.
 #[derive(Clone, Copy, Debug)]
@@ -54,14 +54,33 @@ impl LatestRows {
     /// The group of the key of each row of a batch of the input.
     pub(crate) fn resolve(&mut self, batch: &RecordBatch, groups: &mut Vec<u32>) -> Result<()> {
         self.refresh()?;
-        let keys: Vec<ArrayRef> = self
-            .keys
-            .iter()
-            .map(|key| ArrayRef::clone(batch.column(*key)))
-            .collect();
+        let keys = self.key_columns_of(batch);
         self.groups
             .resolve(&keys, batch.num_rows(), groups, &mut self.fresh)?;
         self.row_of.resize(self.groups.id_limit(), NONE);
+        Ok(())
+    }
+
+    /// The key columns of a batch of the input.
+    pub(crate) fn key_columns_of(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        self.keys
+            .iter()
+            .map(|key| ArrayRef::clone(batch.column(*key)))
+            .collect()
+    }
+
+    /// The kept row of each key, [`NONE`] where there is none.
+    pub(crate) fn find(
+        &mut self,
+        keys: &[ArrayRef],
+        rows: usize,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        self.refresh()?;
+        self.groups.find(keys, rows, ids)?;
+        for id in ids.iter_mut().filter(|id| **id != ABSENT) {
+            *id = self.row_of[*id as usize];
+        }
         Ok(())
     }
 
@@ -78,6 +97,19 @@ impl LatestRows {
 
     pub(crate) fn log(&self) -> &RowLog {
         &self.log
+    }
+
+    /// Sets the weight of the row of a group.
+    pub(crate) fn set_weight(&mut self, group: u32, weight: i64) {
+        self.log.set_weight(self.row_of[group as usize], weight);
+    }
+
+    /// The key columns of kept rows.
+    pub(crate) fn columns(&self, ids: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.keys
+            .iter()
+            .map(|key| self.log.gather(self.place(*key), ids))
+            .collect()
     }
 
     /// Where a column of the input is kept.
@@ -188,11 +220,7 @@ impl LatestRows {
         self.groups.clear();
         self.row_of.clear();
         let rows: Vec<u32> = self.log.ids().collect();
-        let keys = self
-            .keys
-            .iter()
-            .map(|key| self.log.gather(self.place(*key), &rows))
-            .collect::<Result<Vec<_>>>()?;
+        let keys = self.columns(&rows)?;
         let mut groups = Vec::new();
         self.groups
             .resolve(&keys, rows.len(), &mut groups, &mut self.fresh)?;

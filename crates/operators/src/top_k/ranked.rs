@@ -141,13 +141,13 @@ impl<R: Ranker> Ranked<R> {
             return Ok(());
         }
         let ends = windows.of(delta.column(windows.column()))?;
-        let mut seen = vec![false; self.lists.len()];
+        let mut last = NONE;
         for (group, end) in groups.iter().zip(ends) {
-            let new = self.lists[*group as usize].is_empty() && !seen[*group as usize];
+            let new = *group != last && self.lists[*group as usize].is_empty();
             if let (true, Some(end)) = (new, end) {
-                seen[*group as usize] = true;
                 windows.add(*group, end);
             }
+            last = *group;
         }
         Ok(())
     }
