@@ -45,6 +45,7 @@
 //! a date or timestamp plus or minus an interval mean in DataFusion what they mean in Flink.
 
 pub mod arithmetic;
+mod call;
 pub mod cast;
 mod civil;
 mod collection;

@@ -13,9 +13,9 @@ use arrow::datatypes::{
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 
+use crate::call::downcast;
 use crate::civil::{DAY_MS, Moment};
 use crate::error::{Error, Result};
-use crate::function::downcast;
 use crate::types::sql_name;
 
 /// A column of dates, times or timestamps read as moments: a date is its midnight, a time is on 1970-01-01.

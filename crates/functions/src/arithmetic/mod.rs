@@ -16,8 +16,8 @@ use datafusion_expr::{
     ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use crate::call::downcast;
 use crate::error::Result;
-use crate::function::downcast;
 use crate::types::{PRECISION_MAX, exact};
 
 /// Digits after the point that a cut at 38 digits leaves at least.

@@ -10,9 +10,9 @@ use arrow::datatypes::{
 };
 
 use super::{Cx, no_cast};
+use crate::call::downcast;
 use crate::civil::{DAY_MS, Day, Moment};
 use crate::error::Result;
-use crate::function::downcast;
 use crate::types::fraction_digits;
 use crate::{decimal, java};
 

@@ -291,7 +291,7 @@ fn from_bytes(array: &ArrayRef) -> Result<ArrayRef> {
     }
     // Bytes that are no UTF-8 become the replacement character, as in Java.
     let bytes: arrow::array::BinaryViewArray =
-        crate::function::downcast("cast", &arrow_cast(array, &DataType::BinaryView)?)?;
+        crate::call::downcast("cast", &arrow_cast(array, &DataType::BinaryView)?)?;
     let texts: arrow::array::StringViewArray = bytes
         .iter()
         .map(|value| value.map(String::from_utf8_lossy))

@@ -10,9 +10,9 @@ use arrow::compute::cast as arrow_cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
 
 use super::{Cx, no_cast};
+use crate::call::downcast;
 use crate::decimal;
 use crate::error::Result;
-use crate::function::downcast;
 use crate::java::Shortest;
 
 /// TRUE is 1.

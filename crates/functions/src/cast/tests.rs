@@ -44,7 +44,7 @@ fn run_field(
 /// Every value as CAST AS STRING prints it.
 fn printed(array: &ArrayRef) -> Vec<String> {
     let texts = to_text::to_text(array, None, Zone::UTC).unwrap();
-    let texts: StringViewArray = crate::function::downcast("test", &texts).unwrap();
+    let texts: StringViewArray = crate::call::downcast("test", &texts).unwrap();
     texts
         .iter()
         .map(|t| t.unwrap_or("\\N").to_string())

@@ -12,9 +12,9 @@ use arrow::compute::cast as arrow_cast;
 use arrow::datatypes::{DataType, FieldRef, IntervalUnit, TimeUnit};
 
 use super::{CharLen, no_cast};
+use crate::call::downcast;
 use crate::civil::{write_date, write_digits, write_fraction, write_time};
 use crate::error::Result;
-use crate::function::downcast;
 use crate::moments::Moments;
 use crate::types::{fraction_digits, is_binary, is_text};
 use crate::zone::{Converter, Zone};

@@ -5,9 +5,10 @@ use arrow::compute::take;
 use arrow::datatypes::DataType;
 
 use super::lists::{Comparable, Lists, list_type};
+use crate::call::Call;
 use crate::cast::to_text::bounds;
 use crate::error::{Error, Result};
-use crate::function::{Arguments, Call, Function, Given, arity, common_of, wrong_type};
+use crate::function::{Arguments, Function, Given, arity, common_of, wrong_type};
 use crate::types::{canonical, element_type, entry_types, map_of};
 
 pub(crate) fn functions() -> Vec<Function> {

@@ -7,8 +7,9 @@ use arrow::datatypes::{DataType, Field, Fields};
 
 use super::lists::Picker;
 use super::map::{finish, keep_last};
+use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::function::{Arguments, Call, Function, Given, Kind, arity, common_of, takes_more};
+use crate::function::{Arguments, Function, Given, Kind, arity, common_of, takes_more};
 use crate::types::{list_of, map_of};
 
 pub(crate) fn functions() -> Vec<Function> {

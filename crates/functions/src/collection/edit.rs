@@ -6,8 +6,9 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use super::lists::{Comparable, Lists, Picker, list_and_element, list_type, lists};
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function, arity};
+use crate::function::{Arguments, Function, arity};
 
 pub(crate) fn functions() -> Vec<Function> {
     let edit = |name, rule, eval| {

@@ -4,9 +4,10 @@ use arrow::array::{Array, ArrayRef, StringViewArray};
 use arrow::datatypes::DataType;
 
 use super::lists::{Lists, list_type};
+use crate::call::{Call, downcast};
 use crate::cast::to_text::to_text;
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function, arity, downcast};
+use crate::function::{Arguments, Function, arity};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![Function::new(

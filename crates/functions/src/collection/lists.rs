@@ -10,9 +10,10 @@ use arrow::compute::interleave;
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, Rows, SortField};
 
+use crate::call::Call;
 use crate::cast::to_text::bounds;
 use crate::error::{Error, Result};
-use crate::function::{Call, arity, common_of, wrong_type};
+use crate::function::{arity, common_of, wrong_type};
 use crate::types::{canonical, element_type, list_of};
 
 /// A list argument.

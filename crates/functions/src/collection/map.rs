@@ -8,9 +8,10 @@ use arrow::datatypes::{DataType, Field, Fields};
 use arrow::row::Row;
 
 use super::lists::{Comparable, Lists, Picker, list_type};
+use crate::call::Call;
 use crate::cast::to_text::bounds;
 use crate::error::{Error, Result};
-use crate::function::{Arguments, Call, Function, Given, arity, common_of, wrong_type};
+use crate::function::{Arguments, Function, Given, arity, common_of, wrong_type};
 use crate::types::{canonical, element_type, entry_types, list_of, map_of};
 
 pub(crate) fn functions() -> Vec<Function> {

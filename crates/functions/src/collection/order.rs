@@ -5,8 +5,9 @@ use arrow::compute::take;
 use arrow::datatypes::DataType;
 
 use super::lists::{Comparable, Lists, Picker, list_type, lists};
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function, Given, arity};
+use crate::function::{Arguments, Function, Given, arity};
 use crate::types::element_type;
 
 pub(crate) fn functions() -> Vec<Function> {

@@ -4,8 +4,9 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use super::lists::{Comparable, Lists, list_and_element};
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function};
+use crate::function::{Arguments, Function};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use arrow::array::ArrayRef;
 
 use super::lists::{Comparable, Lists, Picker, lists};
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function};
+use crate::function::{Arguments, Function};
 
 pub(crate) fn functions() -> Vec<Function> {
     let set = |name, rule, eval| {

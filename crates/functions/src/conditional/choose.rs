@@ -5,8 +5,9 @@ use arrow::compute::{is_not_null, kernels::zip::zip};
 use arrow::datatypes::DataType;
 use datafusion_expr::{Case, Expr};
 
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function, Given, arity, common_of};
+use crate::function::{Arguments, Function, Given, arity, common_of};
 
 pub(crate) fn functions() -> Vec<Function> {
     let first = |given: &Given<'_>| Ok(given.data_type(0).clone());

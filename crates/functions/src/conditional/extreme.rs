@@ -6,8 +6,9 @@ use arrow::compute::kernels::{cmp, zip::zip};
 use arrow::compute::{not, nullif};
 use arrow::datatypes::DataType;
 
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function, arity, common_of, wrong_type};
+use crate::function::{Arguments, Function, arity, common_of, wrong_type};
 
 pub(crate) fn functions() -> Vec<Function> {
     let extreme = |name, rule, eval| {

@@ -3,8 +3,9 @@
 use arrow::array::ArrayRef;
 use arrow::compute::{cast, kernels::cmp::eq, nullif as null_where};
 
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, common_of, takes};
+use crate::function::{Function, Kind, common_of, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![Function::new(

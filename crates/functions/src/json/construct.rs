@@ -17,10 +17,11 @@ use base64::engine::general_purpose::STANDARD;
 use datafusion_expr::Expr;
 
 use super::value::{Json, write_number, write_text};
+use crate::call::{Call, downcast};
 use crate::cast::to_text::{bounds, to_text};
 use crate::civil::{write_date, write_fraction, write_time};
 use crate::error::{Error, Result};
-use crate::function::{Call, Function, Kind, downcast, takes, takes_more};
+use crate::function::{Function, Kind, takes, takes_more};
 use crate::moments::Moments;
 use crate::types::{is_binary, is_text};
 use crate::zone::Zone;

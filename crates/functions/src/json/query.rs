@@ -21,9 +21,10 @@ use arrow::datatypes::{DataType, Field};
 
 use super::path::{Found, Path};
 use super::value::Json;
+use crate::call::{Arg, Call};
 use crate::cast::from_text;
 use crate::error::{Error, Result};
-use crate::function::{Arg, Arguments, Call, Function, Given, Kind, arity, takes_optional};
+use crate::function::{Arguments, Function, Given, Kind, arity, takes_optional};
 use crate::pattern_cache::{Cache, Last};
 use crate::types::{canonical, list_of};
 use crate::{decimal, java};
@@ -394,7 +395,7 @@ fn write_query(found: &Found<'_, '_>, wrapper: Wrapper, as_array: bool, out: &mu
 
 /// The elements of JSON arrays as texts, scalars without quotes.
 fn arrays(call: &Call<'_>, texts: &ArrayRef) -> Result<ArrayRef> {
-    let texts: StringViewArray = crate::function::downcast(call.name, texts)?;
+    let texts: StringViewArray = crate::call::downcast(call.name, texts)?;
     let mut builder = ListBuilder::new(StringViewBuilder::new())
         .with_field(Arc::new(Field::new_list_field(DataType::Utf8View, true)));
     let mut buffer = String::new();

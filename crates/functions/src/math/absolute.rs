@@ -8,8 +8,9 @@ use arrow::datatypes::{
 };
 
 use super::decimals;
+use crate::call::{Call, downcast};
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function, downcast, wrong_type};
+use crate::function::{Arguments, Function, wrong_type};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![

@@ -3,8 +3,9 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function, arity, common_of, wrong_type};
+use crate::function::{Arguments, Function, arity, common_of, wrong_type};
 
 pub(crate) fn functions() -> Vec<Function> {
     let two = |name, rule, eval| {

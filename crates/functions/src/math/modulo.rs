@@ -9,8 +9,9 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs};
 
 use super::number_type;
 use crate::arithmetic::{self, Op};
+use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::function::{Arguments, Call, Function, Given, arity};
+use crate::function::{Arguments, Function, Given, arity};
 use crate::types::exact;
 
 pub(crate) fn functions() -> Vec<Function> {

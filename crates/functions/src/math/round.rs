@@ -10,9 +10,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 
 use super::{decimals, number_type};
+use crate::call::Call;
 use crate::decimal::{divide_half_up, fits, pow10};
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function, Given, arity};
+use crate::function::{Arguments, Function, Given, arity};
 use crate::java::Shortest;
 use crate::types::PRECISION_MAX;
 
@@ -37,7 +38,7 @@ fn types(name: &str, given: &[DataType]) -> Result<Vec<DataType>> {
     arity(name, given, 1, 2)?;
     let digits = given
         .get(1)
-        .map(|given| Given::kept(given, DataType::Int64));
+        .map(|given| Given::literal_type(given, DataType::Int64));
     Ok(std::iter::once(number_type(name, 0, &given[0])?)
         .chain(digits)
         .collect())
@@ -71,11 +72,11 @@ fn each(call: &Call<'_>, down: bool) -> Result<ArrayRef> {
     let digits = if call.len() > 1 {
         call.long(1)?
     } else {
-        crate::function::Arg::literal(Int64Array::from(vec![0]))
+        crate::call::Arg::literal(Int64Array::from(vec![0]))
     };
     match (column.data_type(), call.returns) {
         (DataType::Decimal128(_, scale), DataType::Decimal128(precision, to)) => {
-            let values: Decimal128Array = crate::function::downcast(call.name, &column)?;
+            let values: Decimal128Array = crate::call::downcast(call.name, &column)?;
             let rounded: Decimal128Array = (0..values.len())
                 .map(|row| {
                     let value = Some(values.value(row)).filter(|_| values.is_valid(row))?;

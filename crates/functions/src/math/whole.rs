@@ -6,9 +6,10 @@ use arrow::array::{ArrayRef, Decimal128Array, Float32Array, Float64Array};
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type};
 
 use super::decimals;
+use crate::call::{Call, downcast};
 use crate::decimal::{fits, pow10};
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function, Given, downcast};
+use crate::function::{Arguments, Function, Given};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![

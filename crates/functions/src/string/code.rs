@@ -4,8 +4,9 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use super::{count, long};
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, takes};
+use crate::function::{Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
     let int = |name, eval| Function::new(name, takes(&[Kind::Text]), |_| Ok(DataType::Int32), eval);

@@ -8,8 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::function::{Call, Function, Kind, takes};
+use crate::function::{Function, Kind, takes};
 
 /// Padding may be left out, as Java's decoder allows.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(

@@ -3,8 +3,9 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, takes_more};
+use crate::function::{Function, Kind, takes_more};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![

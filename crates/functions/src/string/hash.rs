@@ -7,8 +7,9 @@ use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 use super::codec::write_hex;
+use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::function::{Call, Function, Kind, takes};
+use crate::function::{Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
     let hash = |name, eval| {

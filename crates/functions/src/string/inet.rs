@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, takes};
+use crate::function::{Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![

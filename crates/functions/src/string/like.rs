@@ -6,8 +6,9 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::DataType;
 use regex::{Regex, RegexBuilder};
 
+use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::function::{Call, Function, Kind, takes_optional};
+use crate::function::{Function, Kind, takes_optional};
 use crate::pattern_cache::{Cache, Last};
 
 thread_local! {

@@ -4,8 +4,9 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use super::{characters, count, long};
+use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::function::{Call, Function, Kind, takes, takes_optional};
+use crate::function::{Function, Kind, takes, takes_optional};
 
 pub(crate) fn functions() -> Vec<Function> {
     let int = |name, arguments, eval| Function::new(name, arguments, |_| Ok(DataType::Int32), eval);

@@ -3,8 +3,9 @@
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, takes};
+use crate::function::{Function, Kind, takes};
 use crate::java;
 use crate::types::is_text;
 

@@ -4,8 +4,9 @@ use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, StringViewArray};
 use arrow::datatypes::DataType;
 
 use super::{characters, count};
+use crate::call::{Arg, Call};
 use crate::error::Result;
-use crate::function::{Arg, Call, Function, Kind, takes_more};
+use crate::function::{Function, Kind, takes_more};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![Function::new(

@@ -10,8 +10,9 @@ use arrow::datatypes::{DataType, Field};
 use regex::Regex;
 
 use super::{count, long};
+use crate::call::{Arg, Call};
 use crate::error::{Error, Result};
-use crate::function::{Arg, Call, Function, Kind, takes, takes_optional};
+use crate::function::{Function, Kind, takes, takes_optional};
 use crate::pattern_cache::{Cache, Last};
 use crate::types::list_of;
 

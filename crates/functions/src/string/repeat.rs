@@ -4,8 +4,9 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use super::check_size;
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, takes};
+use crate::function::{Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
     vec![

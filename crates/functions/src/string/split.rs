@@ -5,8 +5,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, ListBuilder, StringViewBuilder};
 use arrow::datatypes::{DataType, Field};
 
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, takes, takes_more};
+use crate::function::{Function, Kind, takes, takes_more};
 use crate::types::list_of;
 
 pub(crate) fn functions() -> Vec<Function> {

@@ -7,8 +7,9 @@ use arrow::array::{ArrayRef, MapBuilder, MapFieldNames, StringViewBuilder};
 use arrow::datatypes::{DataType, Field};
 
 use super::regexp::Patterns;
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, takes_optional};
+use crate::function::{Function, Kind, takes_optional};
 use crate::types::map_of;
 
 pub(crate) fn functions() -> Vec<Function> {

@@ -3,8 +3,9 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, takes_optional};
+use crate::function::{Function, Kind, takes_optional};
 
 pub(crate) fn functions() -> Vec<Function> {
     let trim = |name, eval| {

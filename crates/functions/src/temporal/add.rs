@@ -9,9 +9,10 @@ use arrow::datatypes::{DataType, IntervalDayTime, IntervalMonthDayNano, Interval
 
 use super::unit::Unit;
 use super::{Locals, TIMESTAMP};
+use crate::call::Call;
 use crate::civil::{DAY_MS, Day, Moment};
 use crate::error::Result;
-use crate::function::{Arguments, Call, Function, Given, arity, wrong_type};
+use crate::function::{Arguments, Function, Given, arity, wrong_type};
 use crate::moments::column;
 use crate::types::is_text;
 use crate::zone::Zone;
@@ -41,8 +42,8 @@ fn types(given: &[DataType]) -> Result<Vec<DataType>> {
         }
     };
     Ok(vec![
-        Given::kept(&given[0], DataType::Utf8View),
-        Given::kept(&given[1], DataType::Int64),
+        Given::literal_type(&given[0], DataType::Utf8View),
+        Given::literal_type(&given[1], DataType::Int64),
         value,
     ])
 }

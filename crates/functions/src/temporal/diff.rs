@@ -7,9 +7,10 @@ use arrow::datatypes::DataType;
 
 use super::Locals;
 use super::unit::Unit;
+use crate::call::Call;
 use crate::civil::{Day, Moment};
 use crate::error::{Error, Result};
-use crate::function::{Call, Function, Kind, takes};
+use crate::function::{Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
     let arguments = takes(&[Kind::Text, Kind::Any, Kind::Any]);

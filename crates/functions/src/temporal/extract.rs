@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::Locals;
 use super::unit::Unit;
+use crate::call::Call;
 use crate::civil::{DAY_MS, Day, Moment, iso_week, iso_weekday};
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, takes};
+use crate::function::{Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
     let part = |name, eval| Function::new(name, takes(&[Kind::Any]), |_| Ok(DataType::Int64), eval);

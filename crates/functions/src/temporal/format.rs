@@ -5,9 +5,10 @@ use arrow::datatypes::DataType;
 
 use super::Locals;
 use super::pattern::{Pattern, Patterns, Writer};
+use crate::call::{Arg, Call};
 use crate::civil::Moment;
 use crate::error::{Error, Result};
-use crate::function::{Arg, Call, Function, Kind, takes, takes_optional};
+use crate::function::{Function, Kind, takes, takes_optional};
 use crate::pattern_cache::{Cache, Last};
 use crate::types::is_text;
 use crate::zone::Zone;

@@ -12,9 +12,9 @@ pub(crate) mod unit;
 
 use arrow::datatypes::{DataType, TimeUnit};
 
+use crate::call::{Arg, Call};
 use crate::civil::Moment;
 use crate::error::Result;
-use crate::function::{Arg, Call};
 use crate::moments::Moments;
 use crate::types::is_text;
 use crate::zone::{Converter, Zone};

@@ -5,8 +5,9 @@ use arrow::datatypes::DataType;
 use std::sync::Arc;
 
 use super::Locals;
+use crate::call::Call;
 use crate::error::Result;
-use crate::function::{Call, Function, Kind, takes};
+use crate::function::{Function, Kind, takes};
 
 pub(crate) fn functions() -> Vec<Function> {
     let arguments = takes(&[Kind::Any, Kind::Any, Kind::Any, Kind::Any]);

@@ -9,11 +9,12 @@ use arrow::datatypes::{DataType, TimeUnit};
 use super::TIMESTAMP;
 use super::format::DEFAULT;
 use super::pattern::Patterns;
+use crate::call::Call;
 use crate::cast::from_text;
 use crate::civil::Moment;
 use crate::decimal;
 use crate::error::{Error, Result};
-use crate::function::{Arguments, Call, Function, Given, Kind, arity, takes_optional, wrong_type};
+use crate::function::{Arguments, Function, Given, Kind, arity, takes_optional, wrong_type};
 use crate::types::is_text;
 use crate::zone::Zone;
 
@@ -160,7 +161,7 @@ fn ltz_types(given: &[DataType]) -> Result<Vec<DataType>> {
             given
                 .iter()
                 .skip(1)
-                .map(|given| Given::kept(given, rest.clone())),
+                .map(|given| Given::literal_type(given, rest.clone())),
         )
         .collect())
 }
@@ -242,7 +243,7 @@ fn ltz_from_number(call: &Call<'_>) -> Result<Int64Array> {
         DataType::Decimal128(_, scale) => {
             let scale = *scale;
             let decimals: arrow::array::Decimal128Array =
-                crate::function::downcast(call.name, &values.array)?;
+                crate::call::downcast(call.name, &values.array)?;
             values.with(decimals.unary_opt::<_, arrow::datatypes::Int64Type>(|v| {
                 i64::try_from(decimal::whole(v, scale)).ok()
             }))

@@ -5,9 +5,10 @@ use arrow::datatypes::DataType;
 
 use super::unit::Unit;
 use super::{Locals, TIMESTAMP};
+use crate::call::Call;
 use crate::civil::{DAY_MS, Day, Moment, iso_weekday};
 use crate::error::{Error, Result};
-use crate::function::{Arguments, Call, Function, Given, arity, wrong_type};
+use crate::function::{Arguments, Function, Given, arity, wrong_type};
 use crate::moments::column;
 use crate::types::is_text;
 use crate::zone::Zone;
@@ -39,7 +40,10 @@ fn types(name: &str, given: &[DataType]) -> Result<Vec<DataType>> {
         | DataType::Timestamp(..)) => value.clone(),
         other => return Err(wrong_type(name, 0, other, "a date, time or timestamp").into()),
     };
-    Ok(vec![value, Given::kept(&given[1], DataType::Utf8View)])
+    Ok(vec![
+        value,
+        Given::literal_type(&given[1], DataType::Utf8View),
+    ])
 }
 
 fn each(call: &Call<'_>, up: bool) -> Result<ArrayRef> {

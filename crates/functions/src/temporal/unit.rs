@@ -1,7 +1,7 @@
 //! The units of EXTRACT, FLOOR, CEIL, TIMESTAMPADD and TIMESTAMPDIFF.
 
+use crate::call::Call;
 use crate::error::{Error, Result};
-use crate::function::Call;
 
 /// A unit of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
