@@ -343,3 +343,36 @@ impl fmt::Display for RawEncoding {
         self.settings.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{column, decode, decode_file, encode, reasons};
+    use millstream_dataflow::testing;
+
+    #[test]
+    fn a_record_is_a_value() {
+        let text = [column("v", "text")];
+        let got = decode("raw", &[], &text, &[&b"a b"[..], b"", b"\xff", b"x\n"]);
+        assert_eq!(got.rows, "+1 a_b / +1 '' / +1 x\n");
+        assert_eq!(reasons(&got), ["2 not UTF-8 at byte 0"]);
+        assert_eq!(decode_file("raw", &[], &text, "a\r\nb").rows, "+1 a / +1 b");
+        let number = [column("v", "int")];
+        let got = decode("raw", &[], &number, &[&[0, 0, 1, 0][..], &[1]]);
+        assert_eq!(got.rows, "+1 256");
+        assert_eq!(reasons(&got), ["1 column `v`: 1 bytes are no INT"]);
+        let little = [("raw.endianness", "little-endian")];
+        assert_eq!(
+            decode("raw", &little, &number, &[[0, 1, 0, 0]]).rows,
+            "+1 256"
+        );
+    }
+
+    #[test]
+    fn a_value_is_a_record() {
+        let delta = testing::delta("v int", "+1 65 / +1 NULL");
+        assert_eq!(encode("raw", &[], &delta), ["\0\0\0A", ""]);
+        let little = [("raw.endianness", "little-endian")];
+        assert_eq!(encode("raw", &little, &delta), ["A\0\0\0", ""]);
+        assert_eq!(encode("raw", &[], &testing::delta("v text", "+1 é")), ["é"]);
+    }
+}

@@ -89,17 +89,27 @@ impl Stamp {
         Ok(value)
     }
 
-    /// The value of `yyyy-MM-dd HH:mm:ss` in the remembered minute.
+    /// The value of `yyyy-MM-dd HH:mm:ss` or `yyyy-MM-dd HH:mm:ss.SSS` in the remembered minute.
     fn of_usual_text(&self, text: &[u8]) -> Option<i64> {
         let (prefix, rest) = text.split_first_chunk::<16>()?;
-        let [b':', s1 @ b'0'..=b'5', s2 @ b'0'..=b'9'] = *rest else {
-            return None;
-        };
         if self.minute.0 != u128::from_le_bytes(*prefix) || self.zoned {
             return None;
         }
-        let second = self.minute.1 + i64::from(s1 - b'0') * 10 + i64::from(s2 - b'0');
-        Some(second * self.per_second)
+        let number = |digits: &[u8]| {
+            digits.iter().try_fold(0, |value, digit| {
+                let digit = digit.wrapping_sub(b'0');
+                (digit <= 9).then(|| value * 10 + i64::from(digit))
+            })
+        };
+        let (second, millis) = match rest {
+            [b':', second @ ..] if second.len() == 2 => (number(second)?, 0),
+            [b':', s1, s2, b'.', millis @ ..] if millis.len() == 3 => {
+                (number(&[*s1, *s2])?, number(millis)?)
+            }
+            _ => return None,
+        };
+        let value = (self.minute.1 + second) * self.per_second + millis * (self.per_second / 1000);
+        (second < 60).then_some(value)
     }
 
     /// The value of a count since the epoch.

@@ -28,6 +28,16 @@ impl ChangelogEncoding {
         schema: &SchemaRef,
     ) -> Result<Self> {
         crate::check_types(schema)?;
+        let name = |option: &str| format!("{}.{option}", dialect.name);
+        let included = name("schema-include");
+        if dialect.has_schema && options.flag(&included, false)? {
+            return Err(options.invalid(&included, "true", "false for a table that is written"));
+        }
+        if dialect.filters {
+            // They choose what is read, and say nothing of what is written.
+            options.text(&name("database.include"));
+            options.text(&name("table.include"));
+        }
         Ok(Self {
             dialect,
             settings: Settings::take(dialect.name, options)?,

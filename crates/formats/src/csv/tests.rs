@@ -1,4 +1,4 @@
-use crate::testing::{column, decode, decode_file, options};
+use crate::testing::{column, decode, decode_file, encode, open, options, records};
 
 #[test]
 fn fields_are_taken_by_position() {
@@ -111,4 +111,35 @@ fn options_that_make_no_sense_are_refused() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    let columns = [
+        column("a", "text"),
+        column("n", "int"),
+        column("t", "timestamp"),
+        column("l", "[int]"),
+    ];
+    let texts = [
+        "\"a,\"\"b\nc\",-1,2024-03-01 08:00:00.25,1;2",
+        "x,n/a,2024-03-01 08:00:01.125,n/a",
+        "n/a,7,2024-03-01 08:00:59,3",
+        "y,7,2024-03-01 08:01:00.5,",
+    ];
+    let settings = [("csv.null-literal", "n/a")];
+    let decoded = open("csv", &settings, &columns)
+        .decode(&records(&texts))
+        .unwrap();
+    assert_eq!(decoded.bad, Vec::new());
+    assert_eq!(encode("csv", &settings, &decoded.delta), texts);
+}
+
+#[test]
+fn a_file_that_is_written_can_begin_with_a_header() {
+    let named = millstream_dataflow::testing::schema("a int, b text");
+    let mut given = options(&[("csv.header", "true"), ("csv.field-delimiter", ";")]);
+    let format = crate::encoder("csv", &mut given, &named).unwrap();
+    assert_eq!(format.header().unwrap(), b"a;b");
+    assert_eq!(format.to_string(), "csv delimiter=';' header");
 }
