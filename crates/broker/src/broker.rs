@@ -290,12 +290,19 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                 tokio::spawn(connection::serve(Arc::clone(&shared), stream, peer));
             }
             Err(error) => {
-                // Too many open files, most likely: others must close before it gets better.
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::task::yield_now().await;
+                wait_for_others_to_close().await;
             }
         }
     }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "too many files are open, most likely, and nothing tells when one is free again"
+)]
+async fn wait_for_others_to_close() {
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// What has to happen by the clock: timeouts at each tick, retention now and then.

@@ -14,7 +14,7 @@ use crate::{
     codec::wire,
     config::Config,
     log::batch,
-    wire::{refuse, versions},
+    wire::{refuse, shape, versions},
 };
 
 fn name(text: &str) -> TopicName {
@@ -396,6 +396,8 @@ async fn every_version_is_served() {
             request
                 .encode(&mut bytes, version)
                 .unwrap_or_else(|error| panic!("{api:?} version {version}: {error}"));
+            let rest = shape::rest_of(*api, version, &bytes);
+            assert_eq!(rest, Some(0), "the shape of {api:?} version {version}");
             let request = RequestKind::decode(*api, &mut bytes.freeze(), version).unwrap();
             let call = Call {
                 version,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     error::ResponseError,
-    messages::{ApiKey, ApiVersionsRequest, RequestKind, ResponseHeader, ResponseKind},
+    messages::{ApiKey, RequestKind, ResponseHeader, ResponseKind},
     protocol::{Encodable, decode_request_header_from_buffer},
 };
 use tokio::{
@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{refuse, versions};
+use super::{refuse, shape, versions};
 use crate::{
     api::{self, Call},
     broker::Shared,
@@ -117,7 +117,7 @@ async fn serve_frame(
         .transpose()
 }
 
-/// The decoder trusts lengths that it reads, and may panic on nonsense; that is the client's error, not ours.
+/// The decoder may panic on nonsense; that is the client's error, not ours.
 fn decode(api: ApiKey, version: i16, frame: &mut Bytes) -> Result<(String, RequestKind), Ended> {
     let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let header = decode_request_header_from_buffer(frame).map_err(|error| error.to_string())?;
@@ -125,12 +125,12 @@ fn decode(api: ApiKey, version: i16, frame: &mut Bytes) -> Result<(String, Reque
             .client_id
             .map(|id| id.as_str().to_owned())
             .unwrap_or_default();
-        // A client may speak ApiVersions before it knows anything; its body does not matter.
-        let request = RequestKind::decode(api, frame, version).or_else(|error| match api {
-            ApiKey::ApiVersions => Ok(RequestKind::ApiVersions(ApiVersionsRequest::default())),
-            _ => Err(error.to_string()),
-        })?;
-        Ok::<_, String>((client_id, request))
+        if !shape::fits(api, version, frame) {
+            return Err("it claims to hold more than it does".to_owned());
+        }
+        let request =
+            RequestKind::decode(api, frame, version).map_err(|error| error.to_string())?;
+        Ok((client_id, request))
     }));
     match decoded {
         Ok(Ok(decoded)) => Ok(decoded),

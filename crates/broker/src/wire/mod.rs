@@ -2,4 +2,5 @@
 
 pub(crate) mod connection;
 pub(crate) mod refuse;
+pub(crate) mod shape;
 pub(crate) mod versions;
