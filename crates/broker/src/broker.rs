@@ -65,7 +65,7 @@ pub(crate) struct Shared {
     _temporary: Option<tempfile::TempDir>,
 }
 
-/// A running broker. It stops when it is dropped, or at [`Broker::shutdown`], which waits for it.
+/// A running broker. [`Broker::shutdown`] stops it; so does dropping it, which blocks for the moment that it takes.
 #[derive(Debug)]
 pub struct Broker {
     address: SocketAddr,
@@ -161,16 +161,11 @@ impl Broker {
             return;
         };
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let stop = move || {
-            runtime.shutdown_timeout(SHUTDOWN_WAIT);
-            // The receiver may have been dropped with the future that awaited it.
+        // The receiver may have been dropped with the future that awaited it.
+        let stopped = move || {
             sender.send(()).ok();
         };
-        if std::thread::Builder::new()
-            .name("broker-stop".into())
-            .spawn(stop)
-            .is_ok()
-        {
+        if stop(runtime, stopped).is_ok() {
             drop(receiver.await);
         }
     }
@@ -178,10 +173,27 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+        // Waiting takes a moment and is worth it: the folder can be opened again, or is gone if it was temporary.
+        if let Some(runtime) = self.runtime.take()
+            && let Ok(stopping) = stop(runtime, || ())
+        {
+            drop(stopping.join());
         }
     }
+}
+
+/// Ends a runtime on a thread of its own, because a runtime must not be ended within another one.
+fn stop(
+    runtime: Runtime,
+    stopped: impl FnOnce() + Send + 'static,
+) -> io::Result<std::thread::JoinHandle<()>> {
+    let stop = move || {
+        runtime.shutdown_timeout(SHUTDOWN_WAIT);
+        stopped();
+    };
+    std::thread::Builder::new()
+        .name("broker-stop".into())
+        .spawn(stop)
 }
 
 /// Clients cannot connect to "any address", but to this machine.
