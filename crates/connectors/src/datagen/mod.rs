@@ -191,13 +191,14 @@ impl Source for Datagen {
             return Err(unknown());
         }
         let per_second = self.settings.per_second as f64 / self.settings.parts as f64;
+        let until = partition.end.map(|end| end.0.max(0).cast_unsigned());
         Ok(Box::new(Generator {
             settings: Arc::clone(&self.settings),
             paths: self.paths.clone(),
             schema: Arc::clone(&self.schema),
             part,
             at: from.0.max(0).cast_unsigned(),
-            end: self.settings.length(part),
+            end: until.into_iter().chain(self.settings.length(part)).min(),
             pace: Pace::new(per_second),
         }))
     }

@@ -1,6 +1,7 @@
 //! The bytes of a file from a position on: decompressed where it is compressed, read in ranges where it is remote.
 
-use super::location::{Entry, Location, Remote, runtime, store_error};
+use super::location::{Entry, Location};
+use super::remote::{Remote, runtime, store_error};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use millstream_dataflow::{Error, Options, Result};

@@ -25,6 +25,7 @@ mod location;
 mod output;
 mod parquet_files;
 mod place;
+mod remote;
 mod rolling;
 mod sink;
 
@@ -94,7 +95,7 @@ enum Rows {
     Lines(Format),
     Parquet {
         missing_is_null: bool,
-        properties: WriterProperties,
+        properties: Box<WriterProperties>,
     },
 }
 
@@ -171,7 +172,7 @@ impl Settings {
                 return Err(Error::user(message).hint("declare it METADATA VIRTUAL"));
             }
             let of_table = |of: &usize| table.columns[*of].field.name() == name;
-            match table.partitioned_by.iter().position(|of| of_table(of)) {
+            match table.partitioned_by.iter().position(of_table) {
                 Some(at) => directories.push((at, (name.clone(), idx))),
                 None => {
                     kept.push(idx);
@@ -231,11 +232,13 @@ fn parquet_options(options: &mut Options) -> Result<Rows> {
     }
     Ok(Rows::Parquet {
         missing_is_null: missing == "null",
-        properties: WriterProperties::builder()
-            .set_compression(compression)
-            .set_max_row_group_bytes(usize::try_from(block).ok())
-            .set_created_by(concat!("millstream ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build(),
+        properties: Box::new(
+            WriterProperties::builder()
+                .set_compression(compression)
+                .set_max_row_group_bytes(usize::try_from(block).ok())
+                .set_created_by(concat!("millstream ", env!("CARGO_PKG_VERSION")).to_owned())
+                .build(),
+        ),
     })
 }
 

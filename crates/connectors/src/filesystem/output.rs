@@ -8,7 +8,8 @@
 //! What is dropped without [`Output::finish`] leaves nothing that a reader sees: names that begin with a dot are hidden
 //! to readers of directories, and an upload that is not completed is no object.
 
-use super::location::{Location, Remote, runtime, store_error};
+use super::location::Location;
+use super::remote::{Remote, runtime, store_error};
 use millstream_dataflow::{Error, Result};
 use object_store::{ObjectStoreExt, WriteMultipart};
 use std::fs::{self, File};

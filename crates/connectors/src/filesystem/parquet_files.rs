@@ -3,7 +3,8 @@
 
 use super::input::fetch;
 use super::lines::{Listing, Row};
-use super::location::{Entry, Location, Remote};
+use super::location::{Entry, Location};
+use super::remote::Remote;
 use crate::columns;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_array, new_null_array};
 use arrow::buffer::NullBuffer;
@@ -97,7 +98,7 @@ impl Source for ParquetFiles {
             batch: RecordBatch::new_empty(Arc::new(Schema::empty())),
             next: 0,
             position: from.0.max(0),
-            end: rows,
+            end: partition.end.map_or(rows, |end| end.0.min(rows)),
         }))
     }
 }
@@ -167,7 +168,8 @@ impl Reader for ParquetReader {
             };
             self.next = 0;
         }
-        let rows = rows_max.min(self.batch.num_rows() - self.next);
+        let left = usize::try_from(self.end - self.position).unwrap_or(0);
+        let rows = rows_max.min(left).min(self.batch.num_rows() - self.next);
         let batch = if self.batch.num_rows() == 0 {
             RecordBatch::new_empty(Arc::clone(&self.row.schema))
         } else {

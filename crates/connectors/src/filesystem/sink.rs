@@ -4,8 +4,9 @@
 //! delta -> by directory -> growing file --(full, old, quiet, or the input's end)--> file
 //! ```
 //!
-//! A commit ends the files that are due by the rolling policy; rows of files that still grow are not visible yet. After
-//! a crash, growing files are gone, and their rows come again with the steps that are replayed.
+//! A commit ends the files that are due by the rolling policy; rows of files that still grow are not visible yet. When
+//! a job stops, its growing files end and appear. When its process is killed they are gone, and their rows with them
+//! unless the job replays the steps since those files began.
 
 use super::directories::Directories;
 use super::input::Compression;
@@ -51,7 +52,7 @@ pub(super) enum Content {
         extension: &'static str,
         compression: Compression,
     },
-    Parquet(WriterProperties),
+    Parquet(Box<WriterProperties>),
 }
 
 impl fmt::Display for FileSink {
@@ -111,6 +112,8 @@ struct FileWriter {
 struct Growing {
     name: String,
     body: Body,
+    /// Whether a write has failed in the middle: such a file never appears.
+    broken: bool,
     began: Instant,
     last: Instant,
 }
@@ -167,6 +170,18 @@ impl Writer for FileWriter {
     }
 }
 
+impl Drop for FileWriter {
+    /// The job stops: what was written appears.
+    fn drop(&mut self) {
+        for (_, file) in std::mem::take(&mut self.files) {
+            let name = file.name.clone();
+            if let Err(error) = file.end() {
+                tracing::error!(file = name, %error, "rows that were written are lost");
+            }
+        }
+    }
+}
+
 impl FileWriter {
     fn begin(&mut self, directory: &str) -> Result<Growing> {
         let slash = if directory.is_empty() { "" } else { "/" };
@@ -198,7 +213,8 @@ impl FileWriter {
             }
             Content::Parquet(properties) => {
                 let schema = Arc::clone(&self.sink.schema);
-                let writer = ArrowWriter::try_new(output, schema, Some(properties.clone()));
+                let writer =
+                    ArrowWriter::try_new(output, schema, Some(WriterProperties::clone(properties)));
                 Body::Parquet(Box::new(
                     writer.map_err(|error| parquet_error(&name, &error))?,
                 ))
@@ -208,6 +224,7 @@ impl FileWriter {
         Ok(Growing {
             name,
             body,
+            broken: false,
             began: now,
             last: now,
         })
@@ -222,20 +239,22 @@ impl Growing {
             Body::Lines { encoder, output } => {
                 let (mut bytes, mut ends) = (Vec::new(), Vec::new());
                 encoder.encode(&delta.with_batch(batch)?, &mut bytes, &mut ends)?;
-                let lines = lines(&bytes, &ends);
+                self.broken = true;
                 output
-                    .write_all(&lines)
-                    .map_err(|error| write_error(&self.name, &error))
+                    .write_all(&lines(&bytes, &ends))
+                    .map_err(|error| write_error(&self.name, &error))?;
             }
             Body::Parquet(writer) => {
-                let columns = inserts(batch, delta)?;
-                let batch =
-                    RecordBatch::try_new(Arc::clone(&sink.schema), columns.columns().to_vec())?;
+                let columns = inserts(batch, delta)?.columns().to_vec();
+                let batch = RecordBatch::try_new(Arc::clone(&sink.schema), columns)?;
+                self.broken = true;
                 writer
                     .write(&batch)
-                    .map_err(|error| parquet_error(&self.name, &error))
+                    .map_err(|error| parquet_error(&self.name, &error))?;
             }
         }
+        self.broken = false;
+        Ok(())
     }
 
     fn bytes(&self) -> u64 {
@@ -256,6 +275,9 @@ impl Growing {
     /// Makes the file appear. What fails here cannot be tried again: the rows are no longer at hand.
     fn end(self) -> Result<()> {
         let name = self.name;
+        if self.broken {
+            return Err(Error::internal(format!("the file '{name}' is broken")));
+        }
         let output = match self.body {
             Body::Lines { output, .. } => {
                 output.end().map_err(|error| write_error(&name, &error))?

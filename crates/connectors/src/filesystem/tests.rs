@@ -387,17 +387,54 @@ fn files_roll_by_size_and_are_whole() {
 }
 
 #[test]
-fn a_writer_that_is_dropped_leaves_nothing() {
-    let directory = tempfile::tempdir().unwrap();
+fn a_writer_that_is_dropped_publishes_what_was_written() {
     for format in ["json", "parquet"] {
+        let directory = tempfile::tempdir().unwrap();
         let table = sink_table(directory.path(), &[("format", format)]);
         let mut writer = crate::sink(&table).unwrap().open().unwrap();
         writer.write(Step(1), &sold(0, 10)).unwrap();
         drop(writer);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        let batch = read(&table, &columns::all(&table, &[])).unwrap();
+        assert_eq!(batch.num_rows(), 10);
+    }
+}
+
+#[test]
+fn a_file_that_could_not_be_written_whole_never_appears() {
+    let directory = tempfile::tempdir().unwrap();
+    let location = Location::Local(directory.path().to_path_buf());
+    let mut output = output::Output::create(&location, "a/part-0.json").unwrap();
+    output.write_all(b"half a li").unwrap();
+    drop(output);
+    assert_eq!(fs::read_dir(directory.path().join("a")).unwrap().count(), 0);
+    let blocked = directory.path().join("file");
+    fs::write(&blocked, "x").unwrap();
+    let table = sink_table(&blocked, &[("format", "json")]);
+    let mut writer = crate::sink(&table).unwrap().open().unwrap();
+    let error = writer.write(Step(1), &sold(0, 1)).unwrap_err();
+    assert!(error.message.contains("file/part-"), "{error}");
+}
+
+#[test]
+fn a_file_can_be_read_up_to_an_offset() {
+    let directory = tempfile::tempdir().unwrap();
+    for format in ["json", "parquet"] {
+        let place = directory.path().join(format);
+        let table = sink_table(&place, &[("format", format)]);
+        let mut writer = crate::sink(&table).unwrap().open().unwrap();
+        writer.write(Step(1), &sold(0, 100)).unwrap();
+        writer.finish(Step(1)).unwrap();
+        let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+        let mut partition = source.partitions().unwrap().remove(0);
+        let polls = read_from(&*source, &partition, 0, 10).unwrap();
+        partition.end = Some(polls[3].position);
+        let some = read_from(&*source, &partition, polls[1].position.0, 1000).unwrap();
+        let ids: Vec<i64> = (20..40).collect();
+        let batch = rows(&*source, &some);
         assert_eq!(
-            fs::read_dir(directory.path()).unwrap().count(),
-            0,
-            "{format}"
+            batch.column(1).as_primitive::<Int64Type>().values(),
+            &ids[..]
         );
     }
 }
@@ -503,7 +540,12 @@ fn what_is_no_parquet_is_named() {
 fn object_stores_are_written_and_read_like_directories() {
     let store: Arc<dyn object_store::ObjectStore> = Arc::new(object_store::memory::InMemory::new());
     for (format, compression) in [("json", "gzip"), ("parquet", "auto")] {
-        let at = |path: &str| location::Location::in_store(&store, &format!("{format}/{path}"));
+        let at = |path: &str| {
+            Location::Remote(remote::Remote::in_store(
+                &store,
+                &format!("{format}/{path}"),
+            ))
+        };
         let mut table = sink_table(
             Path::new("unused"),
             &[("format", format), ("compression", compression)],

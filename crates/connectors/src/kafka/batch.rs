@@ -2,7 +2,7 @@
 //! of the `rdkafka` crate takes them one by one, at a third of the speed.
 //!
 //! Invariants: a queue and its messages do not outlive the client (the consumer is held beside them); every message is
-//! destroyed exactly once, when its batch is refilled or dropped; what a [`Message`] borrows lives as long as its batch.
+//! destroyed exactly once, when its batch is used up or dropped; what a [`Message`] borrows lives as long as its batch.
 
 #![allow(unsafe_code, reason = "librdkafka's batch calls have no safe wrapper")]
 
@@ -103,10 +103,11 @@ fn native(client: &BaseConsumer<Watch>) -> *mut ffi::rd_kafka_t {
     client.client().native_ptr()
 }
 
-/// Messages that were taken.
+/// Messages that were taken, and how many of them were used.
 #[derive(Default)]
 pub(super) struct Batch {
     messages: Vec<*mut ffi::rd_kafka_message_t>,
+    used: usize,
 }
 
 // SAFETY: messages may be read and destroyed from any thread.
@@ -115,23 +116,31 @@ unsafe impl Send for Batch {}
 impl Batch {
     /// Gives the messages back.
     pub(super) fn clear(&mut self) {
+        self.used = 0;
         for message in self.messages.drain(..) {
             // SAFETY: each was given by librdkafka, and leaves the list as it is destroyed.
             unsafe { ffi::rd_kafka_message_destroy(message) };
         }
     }
 
-    /// How many messages there are, errors among them.
-    pub(super) fn len(&self) -> usize {
-        self.messages.len()
+    /// Whether no message is left to be used.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.used == self.messages.len()
     }
 
-    /// The messages, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Message<'_>> {
+    /// The messages that are left, in order, errors among them.
+    pub(super) fn rest(&self) -> impl Iterator<Item = Message<'_>> {
+        let rest = self.messages[self.used..].iter();
         // SAFETY: the pointers are not null, and their messages live until the batch is cleared, which needs `&mut`.
-        self.messages
-            .iter()
-            .map(|message| Message(unsafe { &**message }))
+        rest.map(|message| Message(unsafe { &**message }))
+    }
+
+    /// Says that so many more messages were used.
+    pub(super) fn advance(&mut self, messages: usize) {
+        self.used = (self.used + messages).min(self.messages.len());
+        if self.is_used_up() {
+            self.clear();
+        }
     }
 }
 

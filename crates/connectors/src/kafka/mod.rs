@@ -6,7 +6,7 @@
 //! batch                         many messages at once (the unsafe part)
 //! rows                          messages -> rows
 //! source, reader                topics -> partitions -> polls
-//! sink, upsert                  changes -> records
+//! sink, records, upsert         changes -> records
 //! ```
 //!
 //! | option | default | |
@@ -35,6 +35,7 @@ mod fields;
 mod offsets;
 mod properties;
 mod reader;
+mod records;
 mod rows;
 mod sink;
 mod source;
@@ -47,7 +48,8 @@ use fields::KeyFields;
 use millstream_dataflow::sink::Sink;
 use millstream_dataflow::{Column, Error, Options, Result, Table};
 use properties::Properties;
-use sink::{Delivery, KafkaSink, Places};
+use records::Places;
+use sink::{Delivery, KafkaSink};
 use source::{KafkaSource, Layout, Topics};
 use std::sync::Arc;
 use std::time::Duration;

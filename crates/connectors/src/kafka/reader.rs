@@ -1,6 +1,6 @@
 //! Reads one partition of a topic.
 
-use super::batch::{Batch, Queue};
+use super::batch::{Batch, Message, Queue};
 use super::client::{Consumer, code_error};
 use super::rows::Rows;
 use arrow::array::RecordBatch;
@@ -29,7 +29,7 @@ pub(super) struct PartitionReader {
     end: Option<i64>,
     /// An error that came behind messages, for the next poll.
     pending: Option<Error>,
-    /// How many messages of the last one's size are taken at a time.
+    /// How many messages of the last ones' size are taken at a time.
     chunk: usize,
 }
 
@@ -82,40 +82,12 @@ impl PartitionReader {
         self.polled(Delta::inserts(batch), true)
     }
 
-    /// How many of the messages taken are rows, where that leads, and whether nothing more is there for now.
-    fn survey(&mut self) -> (usize, i64, bool) {
-        let mut count = 0;
-        let mut position = self.position;
-        for message in self.batch.iter() {
-            if let Some((code, text)) = message.error() {
-                if code == RDKafkaErrorCode::PartitionEOF {
-                    // Aborted records and the marks of transactions have offsets too: the end may be behind the last record.
-                    return (count, position.max(message.offset()), true);
-                }
-                let what = format!(
-                    "'{}/{}' cannot be read at offset {position}",
-                    self.rows.topic, self.rows.partition
-                );
-                self.pending = Some(code_error(&what, code, &text));
-                return (count, position, false);
-            }
-            if self.end.is_some_and(|end| message.offset() >= end) {
-                return (count, self.end.unwrap_or(position), false);
-            }
-            position = message.offset() + 1;
-            count += 1;
-        }
-        (count, position, false)
-    }
-
-    /// Fewer messages at a time where they are large.
-    fn adapt(&mut self, messages: usize) {
-        if messages > 0 {
-            let sizes = self.batch.iter().take(messages);
-            let bytes: usize = sizes
-                .map(|message| message.value().map_or(0, <[u8]>::len))
-                .sum();
-            self.chunk = (CHUNK_BYTES / (bytes / messages).max(1)).clamp(16, CHUNK);
+    /// Being asked again says that what was given before was taken.
+    fn store(&mut self) {
+        if self.position > self.stored {
+            self.consumer
+                .store(&self.rows.topic, self.rows.partition, self.position);
+            self.stored = self.position;
         }
     }
 }
@@ -125,36 +97,36 @@ impl Reader for PartitionReader {
         if let Some(error) = self.pending.take() {
             return Err(error);
         }
-        // Being asked again says that what was given before was taken.
-        if self.position > self.stored {
-            self.consumer
-                .store(&self.rows.topic, self.rows.partition, self.position);
-            self.stored = self.position;
-        }
+        self.store();
         if self.at_end() || rows_max == 0 {
             return Ok(self.nothing());
         }
-        self.queue
-            .take(&mut self.batch, rows_max.min(self.chunk), wait);
-        if self.batch.len() == 0 {
+        if self.batch.is_used_up() {
+            let max = rows_max.min(self.chunk);
+            self.queue.take(&mut self.batch, max, wait);
+        }
+        if self.batch.is_used_up() {
             self.consumer.serve()?;
             return Ok(self.nothing());
         }
-        let (messages, position, caught_up) = self.survey();
-        if messages == 0
+        let run = Run::of(&self.batch, rows_max, self.position, self.end);
+        let place = || format!("'{}/{}'", self.rows.topic, self.rows.partition);
+        self.pending = run.error.as_ref().map(|(code, text)| {
+            let what = format!("{} cannot be read at offset {}", place(), run.position);
+            code_error(&what, *code, text)
+        });
+        let context = place();
+        let made = self.rows.make(&run.messages);
+        let made = made.map_err(|error| error.context(context))?;
+        self.chunk = run.chunk().unwrap_or(self.chunk);
+        self.position = run.position;
+        let (used, caught_up, rows) = (run.used, run.caught_up, run.messages.len());
+        self.batch.advance(used);
+        if rows == 0
             && let Some(error) = self.pending.take()
         {
             return Err(error);
         }
-        let made = self.rows.make(&self.batch, messages).map_err(|error| {
-            error.context(format_args!(
-                "'{}/{}'",
-                self.rows.topic, self.rows.partition
-            ))
-        })?;
-        self.adapt(messages);
-        self.batch.clear();
-        self.position = position;
         Ok(Polled {
             bad: made.bad,
             ..self.polled(made.delta, caught_up)
@@ -171,5 +143,65 @@ impl Drop for PartitionReader {
         self.batch.clear();
         self.consumer
             .unassign(&self.rows.topic, self.rows.partition);
+    }
+}
+
+/// The messages of a batch that are rows, up to an error or as many as are wanted.
+struct Run<'a> {
+    messages: Vec<Message<'a>>,
+    /// How many of the batch's messages these are, with those that are no rows.
+    used: usize,
+    /// Where they lead.
+    position: i64,
+    /// Whether nothing more was there behind them.
+    caught_up: bool,
+    error: Option<(RDKafkaErrorCode, String)>,
+}
+
+impl<'a> Run<'a> {
+    fn of(batch: &'a Batch, max: usize, position: i64, end: Option<i64>) -> Self {
+        let mut run = Self {
+            messages: Vec::new(),
+            used: 0,
+            position,
+            caught_up: false,
+            error: None,
+        };
+        for message in batch.rest() {
+            if run.messages.len() == max {
+                break;
+            }
+            run.used += 1;
+            match message.error() {
+                Some((RDKafkaErrorCode::PartitionEOF, _)) => {
+                    // Aborted records and the marks of transactions have offsets too: the end may be behind the last
+                    // record.
+                    run.position = run.position.max(message.offset());
+                    run.caught_up = true;
+                }
+                Some(error) => {
+                    run.error = Some(error);
+                    break;
+                }
+                None if end.is_some_and(|end| message.offset() >= end) => {
+                    run.position = run.position.max(end.unwrap_or(0));
+                    break;
+                }
+                None => {
+                    run.position = message.offset() + 1;
+                    run.caught_up = false;
+                    run.messages.push(message);
+                }
+            }
+        }
+        run
+    }
+
+    /// How many messages of this size make a poll.
+    fn chunk(&self) -> Option<usize> {
+        let bytes = |message: &Message<'_>| message.value().map_or(0, <[u8]>::len);
+        let bytes: usize = self.messages.iter().map(bytes).sum();
+        let mean = bytes.checked_div(self.messages.len())?;
+        Some((CHUNK_BYTES / mean.max(1)).clamp(16, CHUNK))
     }
 }

@@ -9,7 +9,7 @@
 //! A message is a row where its value is one (of a changelog: the rows of its value), or where it is a tombstone and
 //! the table is upserted: then the row has weight -1 and only the key.
 
-use super::batch::{Batch, Message};
+use super::batch::Message;
 use crate::columns;
 use arrow::array::{
     Array, ArrayRef, BinaryViewBuilder, Int32Array, Int64Array, MapBuilder, MapFieldNames,
@@ -73,28 +73,27 @@ struct Origins {
 }
 
 impl Rows {
-    /// The rows of the first messages of a batch, which are no errors.
-    pub(super) fn make(&mut self, batch: &Batch, messages: usize) -> Result<Made> {
-        let messages: Vec<Message<'_>> = batch.iter().take(messages).collect();
-        let (records, record_message) = records(&messages, Message::value);
+    /// The rows of messages that are no errors.
+    pub(super) fn make(&mut self, messages: &[Message<'_>]) -> Result<Made> {
+        let (records, record_message) = records(messages, Message::value);
         let values = self.value.decode(&records)?;
         let mut bad = Vec::new();
         for (record, reason) in &values.bad {
             let message = messages[record_message[*record as usize] as usize];
             bad.push(bad_record(message, message.value(), reason.clone()));
         }
-        let keys = self.keys(&messages, &mut bad)?;
+        let keys = self.keys(messages, &mut bad)?;
         bad.sort_by_key(|bad| bad.offset);
         bad.dedup_by_key(|bad| bad.offset);
         let plain = keys.is_none() && !self.upsert && record_message.len() == messages.len();
         if plain && values.origin.is_none() {
-            let columns = self.columns(&messages, &values, None, None)?;
+            let columns = self.columns(messages, &values, None, None)?;
             let batch = columns::batch(&self.schema, columns, values.delta.rows())?;
             let delta = values.delta.with_batch(batch)?;
             return Ok(Made { delta, bad });
         }
-        let origins = self.origins(&messages, &values, &record_message, keys.as_ref(), &bad);
-        let columns = self.columns(&messages, &values, keys.as_ref(), Some(&origins))?;
+        let origins = self.origins(messages, &values, &record_message, keys.as_ref(), &bad);
+        let columns = self.columns(messages, &values, keys.as_ref(), Some(&origins))?;
         let batch = columns::batch(&self.schema, columns, origins.message.len())?;
         let weight = |row: &Option<u32>| row.map_or(-1, |row| values.delta.weight(row as usize));
         let weights: Vec<i64> = origins.value.iter().map(weight).collect();

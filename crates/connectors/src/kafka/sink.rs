@@ -9,20 +9,17 @@
 //! `write` say that it is to be tried again. A record that the brokers refuse for good is an error that ends the sink.
 
 use super::client::{code_error, unreachable};
-use super::fields::KeyFields;
 use super::properties::Properties;
-use super::upsert;
+use super::records::{Places, Recorder, Records};
 use crate::clock;
-use arrow::array::{Array, ArrayRef, AsArray, MapArray};
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMillisecondType};
-use millstream_dataflow::format::Encoder;
+use arrow::datatypes::SchemaRef;
 use millstream_dataflow::sink::{Sink, Writer};
 use millstream_dataflow::{Changes, Delta, Error, Kind, Options, Result, Step};
 use millstream_formats::EncodingFormat;
 use rdkafka::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,48 +114,6 @@ pub(super) struct KafkaSink {
     pub(super) upsert: bool,
 }
 
-/// Where the parts of a record stand in the sink's rows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places {
-    pub(super) key: Vec<usize>,
-    pub(super) value: Vec<usize>,
-    pub(super) timestamp: Option<usize>,
-    pub(super) headers: Option<usize>,
-}
-
-impl Places {
-    /// Spreads the columns that a sink takes, given with their metadata keys.
-    pub(super) fn new<'a>(
-        columns: impl Iterator<Item = (&'a str, Option<&'a str>)>,
-        fields: &KeyFields,
-    ) -> Result<Self> {
-        let mut places = Self::default();
-        let mut keys = vec![None; fields.names.len()];
-        for (idx, (name, metadata)) in columns.enumerate() {
-            match metadata {
-                Some("timestamp") => places.timestamp = Some(idx),
-                Some("headers") => places.headers = Some(idx),
-                Some(other) => {
-                    return Err(Error::user(format!(
-                        "the metadata column `{name}` ('{other}') cannot be written"
-                    ))
-                    .hint("declare it METADATA VIRTUAL"));
-                }
-                None => {
-                    if let Some(at) = fields.names.iter().position(|key| key == name) {
-                        keys[at] = Some(idx);
-                    }
-                    if fields.value_contains(name) {
-                        places.value.push(idx);
-                    }
-                }
-            }
-        }
-        places.key = keys.into_iter().flatten().collect();
-        Ok(places)
-    }
-}
-
 impl fmt::Display for KafkaSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let connector = if self.upsert { "upsert-kafka" } else { "kafka" };
@@ -214,11 +169,13 @@ impl Sink for KafkaSink {
             servers: self.properties.servers().to_owned(),
             timeout: self.properties.timeout,
             delivery: self.delivery.clone(),
-            value: self.value.open(),
-            key: self.key.as_ref().map(|key| key.open()),
-            key_schema: Arc::clone(&self.key_schema),
-            places: self.places.clone(),
-            upsert: self.upsert,
+            recorder: Recorder {
+                value: self.value.open(),
+                key: self.key.as_ref().map(|key| key.open()),
+                key_schema: Arc::clone(&self.key_schema),
+                places: self.places.clone(),
+                upsert: self.upsert,
+            },
             partitions: partitions.max(1),
             turn: 0,
             done: 0,
@@ -268,11 +225,7 @@ struct KafkaWriter {
     servers: String,
     timeout: Duration,
     delivery: Delivery,
-    value: Box<dyn Encoder>,
-    key: Option<Box<dyn Encoder>>,
-    key_schema: SchemaRef,
-    places: Places,
-    upsert: bool,
+    recorder: Recorder,
     partitions: i32,
     turn: i32,
     /// How many records of the delta that is to be given again are in the queue already.
@@ -282,7 +235,7 @@ struct KafkaWriter {
 
 impl Writer for KafkaWriter {
     fn write(&mut self, _: Step, delta: &Delta) -> Result<()> {
-        let records = self.encode(delta)?;
+        let records = self.recorder.encode(delta)?;
         while self.done < records.count() {
             let room = self.send(&records, self.done)?;
             if !room {
@@ -357,7 +310,7 @@ impl KafkaWriter {
     }
 
     /// Puts a record into the queue; `false` if there was no room for a long time.
-    fn send(&mut self, records: &Encoded, idx: usize) -> Result<bool> {
+    fn send(&mut self, records: &Records, idx: usize) -> Result<bool> {
         let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic);
         record.key = records.key(idx);
         record.payload = records.value(idx);
@@ -392,170 +345,4 @@ impl KafkaWriter {
             }
         }
     }
-
-    fn encode(&mut self, delta: &Delta) -> Result<Encoded> {
-        let delta = match self.upsert {
-            true => upsert::last_of_each_key(delta, &self.places.key)?,
-            false => delta.clone(),
-        };
-        let mut encoded = Encoded::new(&delta, &self.places)?;
-        let values = delta.with_batch(delta.batch().project(&self.places.value)?)?;
-        if self.upsert {
-            // A deletion has no value; the format need not know of deletions.
-            let kept = (0..delta.rows())
-                .map(|row| Some(delta.weight(row) > 0))
-                .collect();
-            let values = values.filter(&kept)?;
-            self.value
-                .encode(&values, &mut encoded.values, &mut encoded.value_ends)?;
-            encoded.spread_over_deletions(&delta)?;
-        } else {
-            self.value
-                .encode(&values, &mut encoded.values, &mut encoded.value_ends)?;
-        }
-        if let Some(key) = &mut self.key {
-            let keys = upsert::as_inserts(&delta)?;
-            let columns = self
-                .places
-                .key
-                .iter()
-                .map(|idx| Arc::clone(keys.column(*idx)));
-            let batch = crate::columns::batch(&self.key_schema, columns.collect(), keys.rows())?;
-            let keys = keys.with_batch(batch)?;
-            let mut ends = Vec::new();
-            key.encode(&keys, &mut encoded.keys, &mut ends)?;
-            encoded.key_ends = Some(ends);
-        }
-        encoded.check()
-    }
-}
-
-/// The records of a delta.
-#[derive(Default)]
-struct Encoded {
-    values: Vec<u8>,
-    value_ends: Vec<usize>,
-    /// Of each record, whether it deletes (has no value); empty if none does.
-    deletions: Vec<bool>,
-    keys: Vec<u8>,
-    key_ends: Option<Vec<usize>>,
-    /// Of each record, the row that it is of.
-    rows: Vec<u32>,
-    timestamps: Option<ArrayRef>,
-    headers: Option<MapArray>,
-}
-
-impl Encoded {
-    fn new(delta: &Delta, places: &Places) -> Result<Self> {
-        let timestamps = match places.timestamp {
-            None => None,
-            Some(idx) => {
-                let zone = Some("UTC".into());
-                let wanted = DataType::Timestamp(TimeUnit::Millisecond, zone);
-                Some(crate::columns::to_type(
-                    Arc::clone(delta.column(idx)),
-                    &wanted,
-                )?)
-            }
-        };
-        let headers = match places.headers {
-            None => None,
-            Some(idx) => {
-                let wanted = super::rows::headers_type();
-                let headers = crate::columns::to_type(Arc::clone(delta.column(idx)), &wanted)?;
-                Some(headers.as_map().clone())
-            }
-        };
-        let times = |row: usize| delta.weight(row).unsigned_abs() as usize;
-        Ok(Self {
-            rows: (0..delta.rows())
-                .flat_map(|row| std::iter::repeat_n(row as u32, times(row)))
-                .collect(),
-            timestamps,
-            headers,
-            ..Self::default()
-        })
-    }
-
-    fn count(&self) -> usize {
-        self.value_ends.len()
-    }
-
-    /// Puts an empty value where a record deletes.
-    fn spread_over_deletions(&mut self, delta: &Delta) -> Result<()> {
-        self.deletions = self
-            .rows
-            .iter()
-            .map(|row| delta.weight(*row as usize) < 0)
-            .collect();
-        let mut encoded = std::mem::take(&mut self.value_ends).into_iter();
-        let mut end = 0;
-        for deletes in &self.deletions {
-            if !deletes {
-                end = encoded
-                    .next()
-                    .ok_or_else(|| Error::internal("a format wrote fewer records than rows"))?;
-            }
-            self.value_ends.push(end);
-        }
-        Ok(())
-    }
-
-    fn check(self) -> Result<Self> {
-        let records = self.rows.len();
-        let keys = self.key_ends.as_ref().map_or(records, Vec::len);
-        if self.value_ends.len() != records || keys != records {
-            return Err(Error::internal(format!(
-                "{records} changes were written as {} values and {keys} keys",
-                self.value_ends.len()
-            )));
-        }
-        Ok(self)
-    }
-
-    fn value(&self, idx: usize) -> Option<&[u8]> {
-        let deletes = self.deletions.get(idx).copied().unwrap_or(false);
-        (!deletes).then(|| part(&self.values, &self.value_ends, idx))
-    }
-
-    fn key(&self, idx: usize) -> Option<&[u8]> {
-        self.key_ends
-            .as_ref()
-            .map(|ends| part(&self.keys, ends, idx))
-    }
-
-    fn timestamp(&self, idx: usize) -> Option<i64> {
-        let times = self
-            .timestamps
-            .as_ref()?
-            .as_primitive::<TimestampMillisecondType>();
-        let row = self.rows[idx] as usize;
-        times.is_valid(row).then(|| times.value(row))
-    }
-
-    fn headers(&self, idx: usize) -> Option<OwnedHeaders> {
-        let maps = self.headers.as_ref()?;
-        let row = self.rows[idx] as usize;
-        if maps.is_null(row) {
-            return None;
-        }
-        let entries = maps.value(row);
-        let (names, values) = (
-            entries.column(0).as_string_view(),
-            entries.column(1).as_binary_view(),
-        );
-        let mut headers = OwnedHeaders::new_with_capacity(names.len());
-        for at in 0..names.len() {
-            headers = headers.insert(Header {
-                key: names.value(at),
-                value: values.is_valid(at).then(|| values.value(at)),
-            });
-        }
-        Some(headers)
-    }
-}
-
-fn part<'a>(bytes: &'a [u8], ends: &[usize], idx: usize) -> &'a [u8] {
-    let start = if idx == 0 { 0 } else { ends[idx - 1] };
-    &bytes[start..ends[idx]]
 }

@@ -220,6 +220,107 @@ fn a_poll_returns_as_soon_as_a_record_is_there() {
 }
 
 #[test]
+fn the_ends_of_the_partition_between_records_hide_none() {
+    let broker = broker(1);
+    produce(&broker, "orders", &[(0, None, Some("{\"id\":0}"))]);
+    let table = plain(&broker, &[]);
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    let partition = &source.partitions().unwrap()[0];
+    let mut reader = source.open(partition, Offset(0)).unwrap();
+    // The reader fetches while nobody polls, and comes to the end again and again.
+    let producer = producer(&broker, &[]);
+    for n in 1..40 {
+        let value = format!("{{\"id\":{n}}}");
+        producer
+            .send(BaseRecord::<str, str>::to("orders").payload(&value))
+            .unwrap();
+        producer.flush(WAIT).unwrap();
+    }
+    let mut found = Vec::new();
+    let mut position = 0;
+    while found.len() < 40 {
+        let polled = reader
+            .poll(if found.is_empty() { 7 } else { 1000 }, WAIT)
+            .unwrap();
+        assert!(polled.position.0 >= position);
+        position = polled.position.0;
+        found.extend(rows(&[polled]).iter().map(|(_, row)| row[0].unwrap()));
+        assert_eq!(found.len() as i64, position);
+    }
+    assert_eq!(found, (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_partition_can_be_opened_again_anywhere() {
+    let broker = broker(1);
+    let values = numbered(3000);
+    let records: Vec<_> = values.iter().map(|v| (0, None, Some(v.as_str()))).collect();
+    produce(&broker, "orders", &records);
+    let table = plain(&broker, &[]);
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    let partition = &source.partitions().unwrap()[0];
+    for from in [0, 2500, 7, 2999, 1000] {
+        let mut reader = source.open(partition, Offset(from)).unwrap();
+        let polled = loop {
+            let polled = reader.poll(5, WAIT).unwrap();
+            if !polled.delta.is_empty() {
+                break polled;
+            }
+        };
+        assert_eq!(rows(&[polled])[0].1[0], Some(from));
+    }
+}
+
+#[test]
+fn a_broker_that_goes_and_comes_back_is_retryable_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |port: u16| {
+        Broker::start_blocking(Config {
+            dir: Some(directory.path().to_path_buf()),
+            listen: std::net::SocketAddr::from(([127, 0, 0, 1], port)),
+            ..Config::default()
+        })
+        .unwrap()
+    };
+    let broker = start(0);
+    let port = broker.address().port();
+    produce(&broker, "orders", &[(0, None, Some("{\"id\":1}"))]);
+    let table = plain(&broker, &[("properties.reconnect.backoff.max.ms", "200")]);
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    let partition = &source.partitions().unwrap()[0];
+    let mut reader = source.open(partition, Offset(0)).unwrap();
+    while reader.poll(10, WAIT).unwrap().position < Offset(1) {}
+    drop(broker);
+    let started = crate::clock::now();
+    let error = loop {
+        match reader.poll(10, Duration::from_millis(50)) {
+            Ok(polled) => assert!(polled.delta.is_empty()),
+            Err(error) => break error,
+        }
+        assert!(
+            started.elapsed() < 3 * WAIT,
+            "nobody said that the broker is gone"
+        );
+    };
+    assert_eq!(error.kind, Kind::Retryable, "{error}");
+    let broker = start(port);
+    produce(&broker, "orders", &[(0, None, Some("{\"id\":2}"))]);
+    let started = crate::clock::now();
+    let polled = loop {
+        match reader.poll(10, Duration::from_millis(50)) {
+            Ok(polled) if !polled.delta.is_empty() => break polled,
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind, Kind::Retryable, "{error}"),
+        }
+        assert!(
+            started.elapsed() < 3 * WAIT,
+            "the broker is back and nothing is read"
+        );
+    };
+    assert_eq!(rows(&[polled]), [(1, vec![Some(2), None])]);
+}
+
+#[test]
 fn startup_and_end_by_time_offsets_and_group() {
     let broker = broker(1);
     let producer = producer(&broker, &[]);
@@ -755,7 +856,7 @@ fn broker_headers(broker: &Broker) -> arrow::array::ArrayRef {
         .map(|p| p.delta.batch())
         .find(|b| b.num_rows() == 1)
         .unwrap();
-    batch.column(0).clone()
+    std::sync::Arc::clone(batch.column(0))
 }
 
 #[test]

@@ -234,6 +234,7 @@ impl Source for Nexmark {
             return Err(unknown());
         }
         let at = from.0.max(0).cast_unsigned();
+        let until = partition.end.map(|end| end.0.max(0).cast_unsigned());
         let events = if self.settings.preload {
             Events::Made(self.preloaded(part)?)
         } else {
@@ -244,7 +245,7 @@ impl Source for Nexmark {
             wanted: Arc::clone(&self.wanted),
             events,
             at,
-            end: self.settings.length(part),
+            end: until.into_iter().chain(self.settings.length(part)).min(),
             pace: self.settings.pace.map(|pace| Pace::new(pace / parts)),
         }))
     }

@@ -80,6 +80,16 @@ fn partitions_cover_the_events_and_offsets_resume() {
 }
 
 #[test]
+fn a_partition_can_be_read_up_to_an_offset() {
+    let source = crate::source(&table(&[("events", "1000")]), &price()).unwrap();
+    let mut partition = source.partitions().unwrap().remove(0);
+    partition.end = Some(Offset(70));
+    let mut reader = source.open(&partition, Offset(60)).unwrap();
+    let polled = reader.poll(100, Duration::ZERO).unwrap();
+    assert_eq!((polled.delta.rows(), polled.state), (10, State::End));
+}
+
+#[test]
 fn preloaded_events_are_the_same_events() {
     let options = [("events", "20000"), ("parts", "2")];
     let generated = crate::source(&table(&options), &price()).unwrap();
