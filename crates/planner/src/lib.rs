@@ -1,1 +1,37 @@
-//! millstream-planner
+//! From SQL to a graph.
+//!
+//! ```text
+//! text -> millstream-sql -> bind (DataFusion) -> analyze -> optimize -> lower (one match) -> exchange -> Graph
+//! ```
+//!
+//! What the engine can't maintain correctly is refused here, with the reason.
+
+mod aggregates;
+mod analyze;
+mod bind;
+pub mod catalog;
+mod declare;
+mod dialect;
+mod error;
+mod explain;
+mod group_windows;
+mod expr;
+mod interval;
+mod lower;
+mod now;
+mod paths;
+mod reshape;
+mod source;
+mod time;
+pub mod types;
+mod values;
+mod window_tvf;
+
+pub use bind::Binder;
+pub use catalog::Catalog;
+pub use declare::declare;
+pub use error::from_datafusion;
+pub use explain::explain;
+pub use lower::{Planned, Planner, Target, engine_schema};
+pub use types::to_text;
+pub use reshape::{arrange, rename};

@@ -1,0 +1,365 @@
+//! The engine's state, and what statements do to it.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::execution::context::SessionContext;
+use millstream_dataflow::graph::{Graph, NodeId};
+use millstream_dataflow::{Error, Result};
+use millstream_planner::catalog::Relation;
+use millstream_planner::{Planner, Target, explain};
+use millstream_runtime::{Extension, Job, Progress};
+use millstream_sql::{Explain, Spanned, Statement};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+use crate::script::{Declarations, located, words};
+use crate::{ad_hoc, describe};
+
+/// How an engine runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Threads that run steps; each holds its share of the keys.
+    pub workers: usize,
+    /// At most this many rows a step; `None`: as many as serve latency while live, and throughput while catching up.
+    pub step_rows_max: Option<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { workers, step_rows_max: None }
+    }
+}
+
+/// What a statement gives.
+#[derive(Debug)]
+pub enum Response {
+    /// It was done; the command tag as Postgres has it (`CREATE TABLE`).
+    Done {
+        /// The tag.
+        tag: String,
+        /// What the user should know.
+        notes: Vec<String>,
+    },
+    /// Rows.
+    Rows {
+        /// Their columns.
+        schema: SchemaRef,
+        /// The rows.
+        batches: Vec<RecordBatch>,
+    },
+}
+
+/// A running engine. Cheap to clone; all clones are one engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    config: Config,
+    state: Mutex<State>,
+}
+
+/// What changes as statements run.
+pub(crate) struct State {
+    pub declared: Declarations,
+    /// Everything that runs.
+    pub graph: Graph,
+    pub job: Option<Arc<Job>>,
+}
+
+impl Engine {
+    /// An engine that runs nothing yet.
+    pub fn new(config: Config) -> Self {
+        let state = State { declared: Declarations::new(), graph: Graph::default(), job: None };
+        Self { inner: Arc::new(Inner { config, state: Mutex::new(state) }) }
+    }
+
+    /// Sets a setting before any statement runs (a command-line flag).
+    ///
+    /// # Errors
+    /// `User` for an unknown setting.
+    pub fn set(&self, key: &str, value: &str) -> Result<()> {
+        self.inner.state.lock().declared.settings.set(key, value).map(drop)
+    }
+
+    /// Runs a pipeline file: all its statements together, as one job. Gives notes for the user.
+    ///
+    /// # Errors
+    /// `User`, with the place in the text; then nothing of it runs.
+    pub fn run(&self, text: &str) -> Result<Vec<String>> {
+        let statements = parse(text)?;
+        let mut state = self.inner.state.lock();
+        for statement in &statements {
+            state.take(statement, text, false).map_err(|error| located(error, statement.span, text))?;
+        }
+        state.start(&self.inner.config)?;
+        Ok(std::mem::take(&mut state.declared.notes))
+    }
+
+    /// Checks a pipeline file without running it. Gives what it would run, as EXPLAIN prints it, and notes.
+    ///
+    /// # Errors
+    /// `User`, with the place in the text.
+    pub fn check(&self, text: &str) -> Result<(String, Vec<String>)> {
+        let statements = parse(text)?;
+        let mut state = self.inner.state.lock();
+        for statement in &statements {
+            state.take(statement, text, true).map_err(|error| located(error, statement.span, text))?;
+        }
+        let planned = state.plan()?;
+        let mut notes = std::mem::take(&mut state.declared.notes);
+        notes.extend(planned.warnings);
+        Ok((explain(&planned.graph), notes))
+    }
+
+    /// Adds a view over a query to what a file declares, under a name that no file has: for `eval`.
+    ///
+    /// # Errors
+    /// `User`, with the place in the query.
+    pub fn run_with_query(&self, text: &str, query: &str) -> Result<Vec<String>> {
+        let statements = parse(text)?;
+        let mut state = self.inner.state.lock();
+        for statement in &statements {
+            state.take(statement, text, false).map_err(|error| located(error, statement.span, text))?;
+        }
+        let parsed = millstream_sql::parse_query(query).map_err(|error| syntax(&error))?;
+        let plan = state.declared.binder().query(&parsed.ast)?;
+        state.declared.materialize(QUERY_VIEW, plan, query.to_owned())?;
+        state.start(&self.inner.config)?;
+        Ok(std::mem::take(&mut state.declared.notes))
+    }
+
+    /// The rows of the query of [`Engine::run_with_query`].
+    ///
+    /// # Errors
+    /// The view's, if it failed.
+    pub fn query_rows(&self) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+        let (job, relation) = {
+            let state = self.inner.state.lock();
+            (state.job.clone(), state.declared.catalog.require(QUERY_VIEW)?.clone())
+        };
+        let Relation::Materialized(view) = relation.as_ref() else {
+            return Err(Error::internal("the query is no view"));
+        };
+        let batches = match job {
+            Some(job) => ad_hoc::whole_view(&job, view.node)?,
+            None => Vec::new(),
+        };
+        Ok((Arc::clone(&view.schema), batches))
+    }
+
+    /// Runs statements as a session sends them: declarations change the job, queries read one step of its views.
+    ///
+    /// # Errors
+    /// Of the first statement that fails, with its place in the text.
+    pub async fn execute(&self, session: &SessionContext, text: &str) -> Result<Vec<Response>> {
+        if ad_hoc::is_query(text) {
+            return Ok(vec![self.query(session, text).await?]);
+        }
+        let statements = parse(text)?;
+        let mut responses = Vec::new();
+        for statement in &statements {
+            responses.push(self.statement(session, statement, text).await.map_err(|error| located(error, statement.span, text))?);
+        }
+        Ok(responses)
+    }
+
+    async fn statement(&self, session: &SessionContext, statement: &Spanned<Statement>, text: &str) -> Result<Response> {
+        if let Statement::Query(_) = &statement.node {
+            return self.query(session, &words(statement, text)).await;
+        }
+        // Planning and splicing block: they may take as long as a catch-up does.
+        let (engine, statement, text) = (self.clone(), statement.clone(), text.to_owned());
+        let done = SpawnedTask::spawn_blocking(move || engine.change(&statement, &text));
+        done.await.map_err(|error| Error::internal(format!("the statement was lost: {error}")))?
+    }
+
+    fn change(&self, statement: &Spanned<Statement>, text: &str) -> Result<Response> {
+        let mut state = self.inner.state.lock();
+        let (tag, extension) = match &statement.node {
+            Statement::Explain(explain) => return state.explain(explain, text),
+            Statement::Show(show) => return describe::show(&state, show),
+            Statement::ShowSettings => return describe::settings(&state),
+            Statement::Describe { name, .. } => return describe::describe(&state, name),
+            Statement::Drop(drop) => return state.drop_relation(drop),
+            _ => (state.take(statement, text, false)?, state.start(&self.inner.config)?),
+        };
+        let notes = std::mem::take(&mut state.declared.notes);
+        // Readers go on while the addition catches up.
+        drop(state);
+        extension.map_or(Ok(()), |extension| extension.wait()).map_err(from_runtime)?;
+        Ok(Response::Done { tag: tag.to_owned(), notes })
+    }
+
+    async fn query(&self, session: &SessionContext, text: &str) -> Result<Response> {
+        let (schema, batches) = ad_hoc::query(self, session, text).await?;
+        Ok(Response::Rows { schema, batches })
+    }
+
+    /// A session over the engine's views, with the catalogs that SQL tools ask for.
+    pub fn session(&self) -> SessionContext {
+        crate::provider::session(self)
+    }
+
+    /// Blocks until all bounded input has ended and everything that follows from it is done.
+    ///
+    /// # Errors
+    /// The first failure of a source, an operator or a sink.
+    pub fn wait_end(&self) -> Result<()> {
+        let job = self.inner.state.lock().job.clone();
+        match job.map(|job| job.wait_end()).unwrap_or_default().into_iter().next() {
+            Some(failure) => Err(failed(failure)),
+            None => Ok(()),
+        }
+    }
+
+    /// How far the job is; `None` before there is one.
+    pub fn progress(&self) -> Option<Progress> {
+        self.inner.state.lock().job.as_ref().map(|job| job.progress())
+    }
+
+    /// Ends the job: what is written is committed.
+    pub fn stop(&self) {
+        if let Some(job) = self.inner.state.lock().job.take() {
+            job.stop();
+        }
+    }
+
+    pub(crate) fn with_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.inner.state.lock())
+    }
+}
+
+/// The view of `eval`'s query.
+const QUERY_VIEW: &str = "\u{1}query";
+
+impl State {
+    /// Takes a statement of a file. `dry`: what it would do is not done.
+    fn take(&mut self, statement: &Spanned<Statement>, text: &str, dry: bool) -> Result<&'static str> {
+        match &statement.node {
+            Statement::Drop(drop) if !dry => self.drop_relation(drop).map(|_| "DROP"),
+            Statement::Drop(drop) => self.declared.check_drop(drop.kind, &drop.name).map(|_| "DROP"),
+            Statement::Explain(_) | Statement::Show(_) | Statement::ShowSettings | Statement::Describe { .. } => {
+                self.declared.notes.push("EXPLAIN, SHOW and DESCRIBE print nothing in a file that runs: send them with psql".to_owned());
+                Ok("SHOW")
+            }
+            _ => self.declared.declare(statement, text),
+        }
+    }
+
+    fn plan(&mut self) -> Result<millstream_planner::Planned> {
+        let queries = std::mem::take(&mut self.declared.queries);
+        let views: Vec<String> = queries.iter().filter_map(|(target, _)| match target {
+            Target::View { name, .. } => Some(name.clone()),
+            Target::Insert { .. } => None,
+        }).collect();
+        let declared = &mut self.declared;
+        declared.planner.plan(&declared.catalog, queries).inspect_err(|_| {
+            // What can't be planned is not declared either.
+            views.iter().for_each(|name| drop(declared.catalog.remove(name)));
+        })
+    }
+
+    /// Plans what is wanted and adds it to the job. What is added to a running job catches up first.
+    fn start(&mut self, config: &Config) -> Result<Option<Extension>> {
+        if self.declared.queries.is_empty() {
+            return Ok(None);
+        }
+        let planned = self.plan()?;
+        self.declared.notes.extend(planned.warnings);
+        let mut extension = None;
+        match &self.job {
+            Some(job) => extension = Some(job.extend(planned.graph.clone()).map_err(from_runtime)?),
+            None => self.job = Some(Arc::new(Job::start(planned.graph.clone(), self.job_config(config)).map_err(from_runtime)?)),
+        }
+        self.graph.nodes.extend(planned.graph.nodes);
+        Ok(extension)
+    }
+
+    fn job_config(&self, config: &Config) -> millstream_runtime::Config {
+        millstream_runtime::Config {
+            workers: config.workers,
+            step_rows_max: config.step_rows_max,
+            commit_interval: self.declared.settings.commit_interval(),
+            ..millstream_runtime::Config::default()
+        }
+    }
+
+    fn explain(&mut self, explained: &Explain, text: &str) -> Result<Response> {
+        let mut scratch = Declarations { catalog: self.declared.catalog.clone(), settings: self.declared.settings.clone(), ..Declarations::new() };
+        scratch.planner = Planner::default();
+        match &explained.statement.node {
+            Statement::Query(parsed) => {
+                let plan = scratch.binder().query(&parsed.ast)?;
+                scratch.materialize("query", plan, String::new())?;
+            }
+            _ => drop(scratch.declare(&explained.statement, text)?),
+        }
+        let queries = std::mem::take(&mut scratch.queries);
+        let planned = scratch.planner.plan(&scratch.catalog, queries)?;
+        Ok(describe::text("plan", explain(&planned.graph).lines().map(str::to_owned)))
+    }
+
+    fn drop_relation(&mut self, statement: &millstream_sql::Drop) -> Result<Response> {
+        let name = statement.name.object();
+        let done = || Response::Done { tag: format!("DROP {}", describe::kind_words(statement.kind)), notes: Vec::new() };
+        if statement.if_exists && self.declared.catalog.get(name).is_none() {
+            return Ok(done());
+        }
+        let relation = self.declared.check_drop(statement.kind, &statement.name)?;
+        if let Relation::Materialized(view) = relation.as_ref() {
+            self.drop_view(name, view.node)?;
+        }
+        self.declared.catalog.remove(name);
+        Ok(done())
+    }
+
+    fn drop_view(&mut self, name: &str, view: NodeId) -> Result<()> {
+        let reads = |node: &&millstream_dataflow::graph::Node| node.inputs.iter().any(|edge| edge.from == view);
+        if self.graph.nodes.iter().any(|node| reads(&node)) {
+            return Err(Error::user(format!("other views or sinks read `{name}`")).hint("drop those first"));
+        }
+        let gone = match &self.job {
+            Some(job) => job.remove(&[view]).map_err(from_runtime)?,
+            None => Vec::new(),
+        };
+        self.declared.planner.forget(&gone);
+        self.graph.nodes.retain(|node| !gone.contains(&node.id));
+        Ok(())
+    }
+}
+
+/// A runtime's error as the engine's.
+pub(crate) fn from_runtime(error: millstream_runtime::Error) -> Error {
+    match error {
+        millstream_runtime::Error::Dataflow(error) => error,
+        millstream_runtime::Error::Failed(failure) => failed(failure),
+        other => Error::user(other.to_string()),
+    }
+}
+
+fn failed(failure: millstream_runtime::Failure) -> Error {
+    failure.error().clone().context(failure.name())
+}
+
+fn parse(text: &str) -> Result<Vec<Spanned<Statement>>> {
+    millstream_sql::parse(text).map_err(|error| syntax(&error))
+}
+
+fn syntax(error: &millstream_sql::SyntaxError) -> Error {
+    let millstream_sql::Diagnostic { message, span, hint } = &error.diagnostic;
+    let location = millstream_dataflow::Location {
+        line: span.start.line as u64,
+        column: span.start.column as u64,
+        end_line: span.end.line as u64,
+        end_column: span.end.column as u64,
+    };
+    let found = Error::user(message.clone()).at(location);
+    match hint {
+        Some(hint) => found.hint(hint.clone()),
+        None => found,
+    }
+}

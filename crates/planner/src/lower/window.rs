@@ -1,0 +1,142 @@
+//! Window functions over tables, alone and under GROUP BY.
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::{self, Expr, LogicalPlan};
+use millstream_dataflow::{Error, Result};
+use millstream_operators::window::{Assign, Window, WindowAggregate, WindowColumn};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::aggregate::Columns;
+use super::rows::unaliased;
+use super::{Lowering, Stream, engine_schema, unsupported};
+use crate::error::from_datafusion;
+use crate::window_tvf::{self, WindowTvf};
+
+/// What the columns of a plan are in terms of the columns of the window function below.
+type Meaning = HashMap<Column, Expr>;
+
+impl Lowering<'_> {
+    /// A window function alone: each row, once for each of its windows.
+    pub(super) fn windows(&mut self, windows: &WindowTvf) -> Result<Stream> {
+        if matches!(windows.kind, Window::Session { .. }) {
+            return Err(unsupported("SESSION without GROUP BY window_start, window_end"));
+        }
+        let input = self.lower(&windows.input)?;
+        let mut columns = Columns::new(&input);
+        for field in windows.input.schema().columns() {
+            columns.add(&Expr::Column(field))?;
+        }
+        let time = columns.add(&windows.time)?;
+        let rows = columns.finish(self)?;
+        let schema = engine_schema(windows_schema(windows));
+        let spec = Assign::new(Arc::clone(&rows.schema), windows.kind, time)?;
+        let stream = self.stream(Arc::new(spec), &[&rows], windows_schema(windows));
+        Ok(Stream { schema, ..stream })
+    }
+
+    /// GROUP BY the windows of a window function: results come once, when the watermark closes the window.
+    pub(super) fn windowed(&mut self, plan: &logical_expr::Aggregate) -> Result<Option<Stream>> {
+        let Some((windows, meaning)) = meaning(&plan.input)? else { return Ok(None) };
+        let mean = |expr: &Expr| substitute(unaliased(expr).clone(), &meaning);
+        let keys = plan.group_expr.iter().map(mean).collect::<Result<Vec<_>>>()?;
+        let calls = plan.aggr_expr.iter().map(mean).collect::<Result<Vec<_>>>()?;
+        let bound = |name: &str| keys.iter().position(|key| is_bound(key, windows, name));
+        let [start, end, time] = window_tvf::COLUMNS.map(bound);
+        let is_windowed = match windows.kind {
+            Window::Tumble { .. } | Window::Hop { .. } => start.is_some() || end.is_some(),
+            Window::Cumulate { .. } | Window::Session { .. } => start.is_some() && end.is_some(),
+        };
+        let plain: Vec<&Expr> = keys.iter().enumerate().filter(|(idx, _)| ![start, end, time].contains(&Some(*idx))).map(|(_, key)| key).collect();
+        if !is_windowed || plain.iter().copied().chain(&calls).any(|expr| reads_bounds(expr, windows)) {
+            return Ok(None);
+        }
+        let input = self.lower_raw(&windows.input)?;
+        let mut columns = Columns::new(&input);
+        let time_column = columns.add(&windows.time)?;
+        let key_columns = columns.add_all(plain.iter().copied())?;
+        check_session(windows, &plain)?;
+        let schema = engine_schema(&plan.schema);
+        let planned = calls.iter().zip(&schema.fields()[keys.len()..]).map(|(call, field)| columns.call(call, field)).collect::<Result<Vec<_>>>()?;
+        let rows = columns.finish(self)?;
+        let mut next_key = 0;
+        let mut output: Vec<WindowColumn> = Vec::new();
+        for (idx, field) in schema.fields()[..keys.len()].iter().enumerate() {
+            let name = field.name().clone();
+            output.push(match Some(idx) {
+                at if at == start => WindowColumn::Start(name),
+                at if at == end => WindowColumn::End(name),
+                at if at == time => WindowColumn::Time(name),
+                _ => {
+                    next_key += 1;
+                    WindowColumn::Key(next_key - 1)
+                }
+            });
+        }
+        output.extend((0..planned.len()).map(WindowColumn::Call));
+        let spec = WindowAggregate::new(Arc::clone(&rows.schema), windows.kind, time_column, key_columns, planned, output, rows.append_only)?;
+        let stream = self.stream(Arc::new(spec), &[&rows], &plan.schema);
+        Ok(Some(Stream { schema, append_only: true, key: Some((0..keys.len()).collect()), ..stream }))
+    }
+}
+
+/// The rows of a session are those of its PARTITION BY: grouping by something else would split it.
+fn check_session(windows: &WindowTvf, keys: &[&Expr]) -> Result<()> {
+    let same = keys.len() == windows.partition.len() && windows.partition.iter().all(|key| keys.contains(&key));
+    if same || !matches!(windows.kind, Window::Session { .. }) {
+        return Ok(());
+    }
+    Err(Error::user("a SESSION window must be grouped by its PARTITION BY columns, window_start and window_end, and nothing else"))
+}
+
+fn windows_schema(windows: &WindowTvf) -> &datafusion::common::DFSchemaRef {
+    datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(windows)
+}
+
+/// The window function that a plan is a projection of, and what the plan's columns are of it.
+fn meaning(plan: &LogicalPlan) -> Result<Option<(&WindowTvf, Meaning)>> {
+    match plan {
+        LogicalPlan::Extension(extension) => {
+            let Some(windows) = extension.node.as_any().downcast_ref::<WindowTvf>() else { return Ok(None) };
+            let columns = windows_schema(windows).columns();
+            Ok(Some((windows, columns.into_iter().map(|column| (column.clone(), Expr::Column(column))).collect())))
+        }
+        LogicalPlan::SubqueryAlias(alias) => {
+            let Some((windows, inner)) = meaning(&alias.input)? else { return Ok(None) };
+            Ok(Some((windows, renamed(&alias.schema, alias.input.schema(), &inner))))
+        }
+        LogicalPlan::Projection(projection) => {
+            let Some((windows, inner)) = meaning(&projection.input)? else { return Ok(None) };
+            let mut outer = Meaning::new();
+            for (column, expr) in projection.schema.columns().into_iter().zip(&projection.expr) {
+                outer.insert(column, substitute(unaliased(expr).clone(), &inner)?);
+            }
+            Ok(Some((windows, outer)))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn renamed(outer: &DFSchema, inner: &DFSchema, meaning: &Meaning) -> Meaning {
+    outer.columns().into_iter().zip(inner.columns()).filter_map(|(name, column)| Some((name, meaning.get(&column)?.clone()))).collect()
+}
+
+fn substitute(expr: Expr, meaning: &Meaning) -> Result<Expr> {
+    let substituted = expr.transform_up(|expr| {
+        let meant = match &expr {
+            Expr::Column(column) => meaning.get(column).cloned(),
+            _ => None,
+        };
+        Ok(meant.map_or_else(|| Transformed::no(expr), Transformed::yes))
+    });
+    Ok(substituted.map_err(from_datafusion)?.data)
+}
+
+fn is_bound(expr: &Expr, windows: &WindowTvf, name: &str) -> bool {
+    matches!(expr, Expr::Column(column) if column.name == name && windows.input.schema().maybe_index_of_column(column).is_none())
+}
+
+fn reads_bounds(expr: &Expr, windows: &WindowTvf) -> bool {
+    expr.column_refs().into_iter().any(|column| window_tvf::COLUMNS.iter().any(|name| is_bound(&Expr::Column(column.clone()), windows, name)))
+}

@@ -1,0 +1,68 @@
+//! The step's clock in SQL: NOW(), CURRENT_TIMESTAMP and their kin are the clock reading of the step. In a filter they make a
+//! temporal filter; anywhere else the answer would have to change without input, and the query is refused.
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::{Result, exec_err};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use std::sync::Arc;
+
+/// A function of the step's clock.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Now {
+    name: &'static str,
+    aliases: Vec<String>,
+    kind: DataType,
+    time_zone: String,
+    signature: Signature,
+}
+
+/// The functions of the step's clock, for a session in this time zone.
+pub fn functions(time_zone: &str) -> Vec<Arc<ScalarUDF>> {
+    let instant = DataType::Timestamp(TimeUnit::Millisecond, Some(time_zone.into()));
+    let local = DataType::Timestamp(TimeUnit::Millisecond, None);
+    let make = |name, aliases: &[&str], kind| {
+        let aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
+        // Volatile: the optimizer must neither fold nor move it.
+        let signature = Signature::nullary(Volatility::Volatile);
+        Arc::new(ScalarUDF::new_from_impl(Now { name, aliases, kind, time_zone: time_zone.to_owned(), signature }))
+    };
+    vec![
+        make("now", &["current_timestamp", "current_row_timestamp"], instant),
+        make("localtimestamp", &[], local),
+        make("current_date", &[], DataType::Date32),
+    ]
+}
+
+/// Whether an expression is a call of such a function.
+pub fn is_now(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Now>().is_some())
+}
+
+/// The session's time zone of a call of the current time (not of the current date).
+pub fn zone(expr: &Expr) -> Option<String> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    let now = call.func.inner().downcast_ref::<Now>()?;
+    matches!(now.kind, DataType::Timestamp(_, _)).then(|| now.time_zone.clone())
+}
+
+impl ScalarUDFImpl for Now {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _args: &[DataType]) -> Result<DataType> {
+        Ok(self.kind.clone())
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        exec_err!("{} outside a temporal filter", self.name.to_uppercase())
+    }
+}
