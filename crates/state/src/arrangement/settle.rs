@@ -99,13 +99,15 @@ impl Arrangement {
         left: &mut [i64],
     ) -> Result<()> {
         let mut weights = HashMap::with_hasher(foldhash::fast::FixedState::default());
-        let mut at = self.settle_by_chain(columns, hashes, rows, left, &mut weights)?;
-        if at < rows.len() {
+        let mut at = 0;
+        if self.whole.is_none() {
+            at = self.settle_by_chain(columns, hashes, rows, left, &mut weights)?;
             self.write(&mut weights)?;
-            self.build_whole()?;
+            if at < rows.len() {
+                self.build_whole()?;
+            }
         }
-        if self.whole.is_some() {
-            at = at.min(rows.len());
+        if at < rows.len() {
             self.settle_by_whole(columns, &rows[at..], left, &mut weights)?;
         }
         self.write(&mut weights)
@@ -138,9 +140,6 @@ impl Arrangement {
         left: &mut [i64],
         weights: &mut Weights,
     ) -> Result<usize> {
-        if self.whole.is_some() {
-            return Ok(0);
-        }
         let keys = pick(columns, &self.keys);
         let same_key = self.log.compare(&self.keys, &keys)?;
         let columns = &columns[..self.identity.len()];

@@ -3,7 +3,7 @@
 //! Values are copied in, so that no row keeps the buffer alive that it was decoded from. What dead rows leave behind is
 //! squeezed out once it is the greater part of a page.
 
-use super::paged::{Paged, Run, page_of};
+use super::paged::{PAGE_ROWS, Paged, Run, page_of, place_of};
 use millstream_dataflow::{Error, Result};
 
 /// Below this many wasted bytes a page is left as it is.
@@ -17,6 +17,7 @@ pub(crate) trait Store: Default {
     fn bytes(&self) -> usize;
     fn allocated(&self) -> usize;
     fn length(value: &Self::Value) -> usize;
+    fn fit(&mut self);
 }
 
 impl Store for String {
@@ -36,6 +37,9 @@ impl Store for String {
     fn length(value: &str) -> usize {
         value.len()
     }
+    fn fit(&mut self) {
+        self.shrink_to_fit();
+    }
 }
 
 impl Store for Vec<u8> {
@@ -54,6 +58,9 @@ impl Store for Vec<u8> {
     }
     fn length(value: &[u8]) -> usize {
         value.len()
+    }
+    fn fit(&mut self) {
+        self.shrink_to_fit();
     }
 }
 
@@ -116,6 +123,10 @@ impl<S: Store> Heap<S> {
             store.push(value);
             self.spans
                 .set(run.id + place as u32, Span { start, length });
+        }
+        // A page that has just been filled grows no more.
+        if place_of(run.id) + run.rows == PAGE_ROWS {
+            store.fit();
         }
         Ok(())
     }
