@@ -7,7 +7,8 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Events of a client (errors, statistics) are looked at no more often than this.
@@ -71,15 +72,89 @@ pub(super) struct Consumer {
     /// Whether positions are told to the group, for tools that show its lag.
     commits: bool,
     served: Mutex<Instant>,
+    /// The partitions that have a reader: in one consumer, a partition has one queue.
+    claimed: Mutex<BTreeSet<(String, i32)>>,
+}
+
+/// The right to read a partition with a consumer, until it is dropped.
+pub(super) struct Claim {
+    pub(super) consumer: Arc<Consumer>,
+    topic: String,
+    partition: i32,
+    assigned: bool,
+}
+
+impl Claim {
+    /// Claims a partition; `None` if it has a reader.
+    pub(super) fn new(consumer: &Arc<Consumer>, topic: &str, partition: i32) -> Option<Self> {
+        let mut claimed = consumer
+            .claimed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        claimed.insert((topic.to_owned(), partition)).then(|| Self {
+            consumer: Arc::clone(consumer),
+            topic: topic.to_owned(),
+            partition,
+            assigned: false,
+        })
+    }
+
+    /// Begins to fetch the partition from an offset on.
+    pub(super) fn assign(&mut self, from: i64) -> Result<()> {
+        let list = one(&self.topic, self.partition, Offset::Offset(from))?;
+        let assigned = self.consumer.client.incremental_assign(&list);
+        assigned.map_err(|error| {
+            let what = format!("'{}/{}' cannot be read", self.topic, self.partition);
+            self.consumer.error(&what, &error)
+        })?;
+        self.assigned = true;
+        Ok(())
+    }
+
+    /// Tells the group how far the partition was taken.
+    pub(super) fn store(&self, position: i64) {
+        let Self {
+            consumer,
+            topic,
+            partition,
+            ..
+        } = self;
+        if consumer.commits
+            && let Err(error) = consumer
+                .client
+                .store_offset(topic, *partition, position - 1)
+        {
+            tracing::debug!(topic, partition, %error, "an offset cannot be stored for the group");
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.assigned
+            && let Ok(list) = one(&self.topic, self.partition, Offset::Invalid)
+            && let Err(error) = self.consumer.client.incremental_unassign(&list)
+        {
+            tracing::debug!(topic = self.topic, partition = self.partition, %error, "unassign");
+        }
+        let mut claimed = self
+            .consumer
+            .claimed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        claimed.remove(&(std::mem::take(&mut self.topic), self.partition));
+    }
 }
 
 impl Consumer {
-    /// Makes a consumer. It connects when it is first asked.
-    pub(super) fn new(properties: &Properties) -> Result<Self> {
+    /// Makes a consumer. It connects when it is first asked. One that `may_commit` tells the table's group, if it has one,
+    /// how far it was read.
+    pub(super) fn new(properties: &Properties, may_commit: bool) -> Result<Self> {
         let reset = properties.reset.as_deref().unwrap_or("error");
         // With a group, positions are stored as rows are taken and committed in the background. Partitions are assigned,
         // so nothing is ever rebalanced, and no job starts from here but one that asks for 'group-offsets'.
-        let commits = properties.get("group.id").is_some()
+        let commits = may_commit
+            && properties.get("group.id").is_some()
             && properties.get("enable.auto.commit") != Some("false");
         let config = properties.config(
             &[
@@ -87,7 +162,7 @@ impl Consumer {
                 ("isolation.level", "read_committed"),
                 // How long a full queue waits before it asks for more: librdkafka's second starves a fast reader.
                 ("fetch.queue.backoff.ms", "10"),
-                ("queued.max.messages.kbytes", "32768"),
+                ("queued.max.messages.kbytes", "8192"),
             ],
             &[
                 ("enable.partition.eof", "true"),
@@ -105,6 +180,7 @@ impl Consumer {
             properties: properties.clone(),
             commits,
             served: Mutex::new(clock::now()),
+            claimed: Mutex::default(),
         })
     }
 
@@ -120,34 +196,6 @@ impl Consumer {
         match self.client.context().take_down() {
             Some(reason) => Err(unreachable(self.properties.servers(), &reason)),
             None => Ok(()),
-        }
-    }
-
-    /// Begins to fetch a partition from an offset on.
-    pub(super) fn assign(&self, topic: &str, partition: i32, from: i64) -> Result<()> {
-        let list = one(topic, partition, Offset::Offset(from))?;
-        let assigned = self.client.incremental_assign(&list);
-        assigned
-            .map_err(|error| self.error(&format!("'{topic}/{partition}' cannot be read"), &error))
-    }
-
-    /// Stops fetching a partition.
-    pub(super) fn unassign(&self, topic: &str, partition: i32) {
-        let done = one(topic, partition, Offset::Invalid).and_then(|list| {
-            let done = self.client.incremental_unassign(&list);
-            done.map_err(|error| self.error("a partition cannot be given up", &error))
-        });
-        if let Err(error) = done {
-            tracing::debug!(topic, partition, %error, "unassign");
-        }
-    }
-
-    /// Tells the group how far a partition was taken.
-    pub(super) fn store(&self, topic: &str, partition: i32, position: i64) {
-        if self.commits
-            && let Err(error) = self.client.store_offset(topic, partition, position - 1)
-        {
-            tracing::debug!(topic, partition, %error, "an offset cannot be stored for the group");
         }
     }
 

@@ -36,7 +36,11 @@ const RENAMED: [(&str, &str); 6] = [
 ];
 
 /// What only the Java client has, and what to do instead.
-const REFUSED: [(&str, &str); 16] = [
+const REFUSED: [(&str, &str); 17] = [
+    (
+        "max.block.ms",
+        "leave it out: a full buffer slows the job until there is room",
+    ),
     ("key.deserializer", "the table's 'key.format' decides"),
     ("value.deserializer", "the table's 'format' decides"),
     ("key.serializer", "the table's 'key.format' decides"),
@@ -98,6 +102,14 @@ impl Properties {
                         .trim()
                         .parse()
                         .map_err(|_| invalid(table, &name, &value, "a number"))?;
+                }
+                "buffer.memory" => {
+                    let bytes: u64 = value
+                        .trim()
+                        .parse()
+                        .map_err(|_| invalid(table, &name, &value, "a number of bytes"))?;
+                    let kbytes = (bytes / 1024).max(1).to_string();
+                    values.insert("queue.buffering.max.kbytes".to_owned(), kbytes);
                 }
                 "sasl.jaas.config" => values.extend(jaas(table, &value)?),
                 "ssl.endpoint.identification.algorithm" if value.is_empty() => {

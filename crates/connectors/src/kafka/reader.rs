@@ -1,7 +1,7 @@
 //! Reads one partition of a topic.
 
 use super::batch::{Batch, Message, Queue};
-use super::client::{Consumer, code_error};
+use super::client::{Claim, code_error};
 use super::rows::Rows;
 use arrow::array::RecordBatch;
 use millstream_dataflow::source::{Offset, Polled, Reader, State};
@@ -18,10 +18,10 @@ const CHUNK_BYTES: usize = 4 << 20;
 
 /// Reads one partition.
 pub(super) struct PartitionReader {
-    // Dropped in this order: messages, their queue, the consumer.
+    // Dropped in this order: messages, their queue, the right to read.
     batch: Batch,
     queue: Queue,
-    consumer: Arc<Consumer>,
+    claim: Claim,
     rows: Rows,
     position: i64,
     /// The position that the group was told last.
@@ -35,22 +35,17 @@ pub(super) struct PartitionReader {
 
 impl PartitionReader {
     /// Begins to read a partition at an offset.
-    pub(super) fn new(
-        consumer: &Arc<Consumer>,
-        rows: Rows,
-        from: i64,
-        end: Option<i64>,
-    ) -> Result<Self> {
+    pub(super) fn new(mut claim: Claim, rows: Rows, from: i64, end: Option<i64>) -> Result<Self> {
         let (topic, partition) = (&rows.topic, rows.partition);
-        let queue = Queue::new(consumer, topic, partition)
+        let queue = Queue::new(&claim.consumer, topic, partition)
             .ok_or_else(|| Error::user(format!("'{topic}' is no name of a topic")))?;
         if end.is_none_or(|end| from < end) {
-            consumer.assign(topic, partition, from)?;
+            claim.assign(from)?;
         }
         Ok(Self {
             batch: Batch::default(),
             queue,
-            consumer: Arc::clone(consumer),
+            claim,
             rows,
             position: from,
             stored: from,
@@ -85,8 +80,7 @@ impl PartitionReader {
     /// Being asked again says that what was given before was taken.
     fn store(&mut self) {
         if self.position > self.stored {
-            self.consumer
-                .store(&self.rows.topic, self.rows.partition, self.position);
+            self.claim.store(self.position);
             self.stored = self.position;
         }
     }
@@ -106,7 +100,7 @@ impl Reader for PartitionReader {
             self.queue.take(&mut self.batch, max, wait);
         }
         if self.batch.is_used_up() {
-            self.consumer.serve()?;
+            self.claim.consumer.serve()?;
             return Ok(self.nothing());
         }
         let run = Run::of(&self.batch, rows_max, self.position, self.end);
@@ -135,14 +129,6 @@ impl Reader for PartitionReader {
 
     fn end(&mut self) -> Option<Offset> {
         self.end.or_else(|| self.queue.high_watermark()).map(Offset)
-    }
-}
-
-impl Drop for PartitionReader {
-    fn drop(&mut self) {
-        self.batch.clear();
-        self.consumer
-            .unassign(&self.rows.topic, self.rows.partition);
     }
 }
 

@@ -127,6 +127,8 @@ impl KafkaSink {
             ("enable.idempotence", "true"),
             ("partitioner", "murmur2_random"),
             ("delivery.report.only.error", "true"),
+            // Of records that wait for their brokers; librdkafka would let a gigabyte gather.
+            ("queue.buffering.max.kbytes", "65536"),
         ];
         if self.delivery.guarantee == Guarantee::AtLeastOnce {
             // Records wait for their brokers as long as it takes: giving them up would lose them.

@@ -1,6 +1,6 @@
 //! Topics as a source: their partitions, where each begins and ends, and what is wanted of their messages.
 
-use super::client::{Consumer, code_error};
+use super::client::{Claim, Consumer, code_error};
 use super::fields::KeyFields;
 use super::offsets::Place as Offsets;
 use super::properties::Properties;
@@ -17,7 +17,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use regex::Regex;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// The topics of a table.
@@ -236,6 +236,9 @@ pub(super) struct KafkaSource {
     settings: Settings,
     layout: Layout,
     consumer: OnceLock<Result<Arc<Consumer>>>,
+    /// Consumers of readers that read partitions which the first consumer reads already (a view that is built beside
+    /// a running job reads its topics from their start).
+    others: Mutex<Vec<Weak<Consumer>>>,
     found: Mutex<Option<Found>>,
 }
 
@@ -275,6 +278,7 @@ impl KafkaSource {
             settings,
             layout,
             consumer: OnceLock::new(),
+            others: Mutex::default(),
             found: Mutex::new(None),
         }
     }
@@ -282,8 +286,28 @@ impl KafkaSource {
     fn consumer(&self) -> Result<&Arc<Consumer>> {
         let made = self
             .consumer
-            .get_or_init(|| Consumer::new(&self.settings.properties).map(Arc::new));
+            .get_or_init(|| Consumer::new(&self.settings.properties, true).map(Arc::new));
         made.as_ref().map_err(Clone::clone)
+    }
+
+    /// A consumer that no reader reads this partition with.
+    fn claim(&self, topic: &str, partition: i32) -> Result<Claim> {
+        if let Some(claim) = Claim::new(self.consumer()?, topic, partition) {
+            return Ok(claim);
+        }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.retain(|other| other.strong_count() > 0);
+        let free = others
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find_map(|other| Claim::new(&other, topic, partition));
+        if let Some(claim) = free {
+            return Ok(claim);
+        }
+        let other = Arc::new(Consumer::new(&self.settings.properties, false)?);
+        others.push(Arc::downgrade(&other));
+        Claim::new(&other, topic, partition)
+            .ok_or_else(|| Error::internal("a new consumer has readers"))
     }
 
     /// Topics and partitions that exist now.
@@ -464,7 +488,7 @@ impl Source for KafkaSource {
         let number = number.parse().map_err(|_| unknown())?;
         let rows = self.layout.rows(topic, number, self.settings.upsert)?;
         let end = partition.end.map(|end| end.0);
-        let reader = PartitionReader::new(self.consumer()?, rows, from.0, end)?;
+        let reader = PartitionReader::new(self.claim(topic, number)?, rows, from.0, end)?;
         Ok(Box::new(reader))
     }
 }

@@ -272,6 +272,28 @@ fn a_partition_can_be_opened_again_anywhere() {
 }
 
 #[test]
+fn two_readers_of_one_partition_both_read_all_of_it() {
+    let broker = broker(1);
+    let values = numbered(2000);
+    let records: Vec<_> = values.iter().map(|v| (0, None, Some(v.as_str()))).collect();
+    produce(&broker, "orders", &records);
+    let table = plain(&broker, &bounded(&[]));
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    let partition = &source.partitions().unwrap()[0];
+    let mut readers: Vec<_> = (0..3)
+        .map(|_| (source.open(partition, Offset(0)).unwrap(), 0, false))
+        .collect();
+    while readers.iter().any(|(_, _, ended)| !ended) {
+        for (reader, rows, ended) in &mut readers {
+            let polled = reader.poll(300, Duration::from_millis(20)).unwrap();
+            *rows += polled.delta.rows();
+            *ended = polled.state == State::End;
+        }
+    }
+    assert!(readers.iter().all(|(_, rows, _)| *rows == 2000));
+}
+
+#[test]
 fn a_broker_that_goes_and_comes_back_is_retryable_and_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let start = |port: u16| {
