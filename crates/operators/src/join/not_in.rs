@@ -149,7 +149,7 @@ impl Running {
             .plan
             .output
             .iter()
-            .map(|column| shown.column(*column).clone());
+            .map(|column| ArrayRef::clone(shown.column(*column)));
         let batch = project::batch(&self.plan.schema, columns.collect(), shown.rows())?;
         out.push(shown.with_batch(batch)?);
         self.rows.keep(&arrivals, Vec::new())

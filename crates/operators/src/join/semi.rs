@@ -5,7 +5,7 @@ use super::counts::{KeyCounts, rows_of};
 use super::plan::{Kept, Plan};
 use super::side::Side;
 use crate::project;
-use arrow::array::{Array, BooleanArray, Int64Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
 use millstream_dataflow::operator::Checkpointed;
 use millstream_dataflow::{Delta, Operator, Output, Result, hash};
 use millstream_state::Matches;
@@ -43,7 +43,7 @@ impl Semi {
             .plan
             .output
             .iter()
-            .map(|column| shown.column(self.plan.side_of(*column).1).clone());
+            .map(|column| ArrayRef::clone(shown.column(self.plan.side_of(*column).1)));
         let batch = project::batch(&self.plan.schema, columns.collect(), shown.rows())?;
         out.push(shown.with_batch(batch)?);
         if arrivals.unmatchable.is_some() {
@@ -70,7 +70,10 @@ impl Semi {
         }
         let keys = &self.plan.inputs[1 - self.kept.side].keys;
         let batch = rows_of(delta.batch(), turns.iter().map(|turn| turn.row).collect())?;
-        let keys: Vec<_> = keys.iter().map(|key| batch.column(*key).clone()).collect();
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| ArrayRef::clone(batch.column(*key)))
+            .collect();
         let mut hashes = Vec::new();
         hash::rows(&keys, turns.len(), &mut hashes)?;
         let mut pairs = Matches::default();

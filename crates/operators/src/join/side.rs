@@ -80,7 +80,11 @@ impl Side {
 
     pub(super) fn arrive(&self, delta: Delta) -> Result<Arrivals> {
         let columns = delta.batch().columns();
-        let keys: Vec<ArrayRef> = self.keys.iter().map(|key| columns[*key].clone()).collect();
+        let keys: Vec<ArrayRef> = self
+            .keys
+            .iter()
+            .map(|key| ArrayRef::clone(&columns[*key]))
+            .collect();
         let mut hashes = Vec::new();
         hash::rows(&keys, delta.rows(), &mut hashes)?;
         let strict = self.strict.iter().map(|key| &columns[*key]);
@@ -112,7 +116,7 @@ impl Side {
         let mut columns: Vec<ArrayRef> = self
             .stored
             .iter()
-            .map(|column| columns[*column].clone())
+            .map(|column| ArrayRef::clone(&columns[*column]))
             .collect();
         if self.counts.is_some() {
             columns.push(std::sync::Arc::new(Int64Array::from(matches)));

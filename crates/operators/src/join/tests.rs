@@ -166,7 +166,7 @@ fn run_case(case: &Case, seed: u64, key_values: usize, retract: bool) {
 #[test]
 fn every_kind_equals_the_definition() {
     for kind in KINDS {
-        for seed in 1..=4 {
+        for seed in 1..=3 {
             for residual in [false, true] {
                 let null_equal = seed % 3 == 0;
                 let case = Case {
@@ -229,7 +229,7 @@ fn timed(keys: usize, expiry: Expiry) -> Join {
         right: column,
         null_equal: false,
     });
-    Join::new(columns.clone(), columns, Kind::Left, keys.collect()).expiry(expiry)
+    Join::new(Arc::clone(&columns), columns, Kind::Left, keys.collect()).expiry(expiry)
 }
 
 /// What is kept after the last of some steps, and the output of each.

@@ -221,8 +221,10 @@ mod tests {
                         nulls_first,
                     })
                     .collect();
-                let arrays: Vec<ArrayRef> =
-                    picked.iter().map(|c| rows.column(*c).clone()).collect();
+                let arrays: Vec<ArrayRef> = picked
+                    .iter()
+                    .map(|c| ArrayRef::clone(rows.column(*c)))
+                    .collect();
                 let packed = Packed::new(&schema, &order)
                     .unwrap()
                     .keys(&arrays, 6)

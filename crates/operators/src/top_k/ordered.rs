@@ -161,7 +161,7 @@ mod tests {
                 } else if random.below(20) == 0 {
                     assert_eq!(ordered.pop(), model.pop());
                 } else {
-                    let wanted = |id: u32| id % 3 == 0;
+                    let wanted = |id: u32| id.is_multiple_of(3);
                     let fits = |entry: &Entry<usize>| entry.key == key && wanted(entry.id);
                     let newest_first = random.below(2) == 0;
                     let at = if newest_first {

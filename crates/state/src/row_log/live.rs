@@ -167,7 +167,9 @@ mod tests {
         live.allocate(PAGE_ROWS + 100, &mut runs);
         let lengths: Vec<usize> = runs.iter().map(|run| run.rows).collect();
         assert_eq!(lengths, [PAGE_ROWS, 100]);
-        [70, 71, 3, PAGE_ROWS as u32 + 5].map(|id| live.free(id));
+        for id in [70, 71, 3, PAGE_ROWS as u32 + 5] {
+            live.free(id);
+        }
         runs.clear();
         live.allocate(5, &mut runs);
         let ids: Vec<(u32, usize)> = runs.iter().map(|run| (run.id, run.rows)).collect();
