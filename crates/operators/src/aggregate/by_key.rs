@@ -10,6 +10,7 @@
 use super::groups::Groups;
 use super::plan::{Call, Plan, show};
 use super::saved::{SavedRows, fields};
+use crate::window::Zone;
 use arrow::array::{Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use millstream_dataflow::operator::{Bound, Checkpointed};
@@ -37,6 +38,8 @@ struct Expiry {
     /// Its place among the keys.
     key: usize,
     unit: TimeUnit,
+    /// Whose local time it is.
+    zone: Zone,
 }
 
 impl Aggregate {
@@ -71,6 +74,18 @@ impl Aggregate {
             expiry,
         })
     }
+
+    /// Says that `expiry` is a local time of this zone, as window_start and window_end of TIMESTAMP_LTZ windows are.
+    ///
+    /// # Errors
+    /// `User` for an unknown zone.
+    pub fn expiring_in(mut self, zone: &str) -> Result<Self> {
+        let zone = Zone::parse(zone)?;
+        if let Some(expiry) = &mut self.expiry {
+            expiry.zone = zone;
+        }
+        Ok(self)
+    }
 }
 
 impl Expiry {
@@ -78,7 +93,11 @@ impl Expiry {
         let field = input.field(column);
         let key = keys.iter().position(|key| *key == column);
         match (key, field.data_type()) {
-            (Some(key), DataType::Timestamp(unit, _)) => Ok(Self { key, unit: *unit }),
+            (Some(key), DataType::Timestamp(unit, _)) => Ok(Self {
+                key,
+                unit: *unit,
+                zone: Zone::UTC,
+            }),
             _ => Err(Error::user(format!(
                 "{} cannot say when a group is over: it is no key of type TIMESTAMP",
                 field.name()
@@ -93,12 +112,13 @@ impl Expiry {
     }
 
     fn ms(self, value: i64) -> i64 {
-        match self.unit {
+        let local = match self.unit {
             TimeUnit::Second => value.saturating_mul(1000),
             TimeUnit::Millisecond => value,
             TimeUnit::Microsecond => value.div_euclid(1000),
             TimeUnit::Nanosecond => value.div_euclid(1_000_000),
-        }
+        };
+        self.zone.due(local)
     }
 }
 

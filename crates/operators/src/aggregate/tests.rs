@@ -437,6 +437,24 @@ fn expired_groups_go_in_silence_and_their_rows_are_late() {
 }
 
 #[test]
+fn a_group_expires_by_the_clock_of_its_zone() {
+    let columns = "w timestamp, a bigint";
+    let input = schema(columns);
+    let calls = vec![call(&input, "COUNT(*)")];
+    let spec = Aggregate::new(schema(columns), vec![0], calls, true, Some(0)).unwrap();
+    let spec = spec.expiring_in("Europe/Berlin").unwrap();
+    let rows = |text| vec![(0, delta_of(&schema(columns), text))];
+    // 02:00 in Berlin is 01:00 UTC.
+    let hour = 3_600_000;
+    let script = Script::new()
+        .step(rows("+1 1970-01-01T02:00:00 1"), hour - 1)
+        .step(rows("+1 1970-01-01T02:00:00 1"), hour)
+        .step(rows("+1 1970-01-01T02:00:00 1"), hour);
+    assert_eq!(check(&spec, &script), "+1 1970-01-01T02:00:00 2");
+    assert!(spec.expiring_in("Nowhere").is_err());
+}
+
+#[test]
 fn nothing_more_is_saved_than_what_changed() {
     let spec = aggregate(
         "k bigint, a bigint",

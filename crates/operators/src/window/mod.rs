@@ -14,6 +14,7 @@
 
 mod aggregate;
 mod assign;
+mod blocks;
 mod emit;
 mod local;
 mod progress;
@@ -26,6 +27,7 @@ mod zone;
 pub use aggregate::{WindowAggregate, WindowColumn};
 pub use assign::Assign;
 pub use span::Window;
+pub(crate) use zone::Zone;
 
 #[cfg(test)]
 mod tests;

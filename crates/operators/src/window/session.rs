@@ -14,7 +14,7 @@ use millstream_dataflow::operator::Checkpointed;
 use millstream_dataflow::{Delta, Error, Operator, Output, Result, StepTime};
 use millstream_state::{ABSENT, GroupIndex};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 /// The running session windows.
@@ -34,11 +34,12 @@ pub(super) struct State {
     pub(super) accumulators: Accumulators,
     free: Vec<u32>,
     /// Ends at which sessions were last known to end. A session that has grown since is put back when its turn comes.
-    due: BinaryHeap<Reverse<(i64, u32)>>,
+    /// End, number (so that ties have an order that no restore changes) and id.
+    due: BinaryHeap<Reverse<(i64, i64, u32)>>,
     pub(super) saved: SchemaRef,
     pub(super) tracker: Option<Tracker>,
     /// While changes are restored: the session of a key and number.
-    pub(super) restored: HashMap<(u32, i64), u32>,
+    pub(super) restored: BTreeMap<(u32, i64), u32>,
 }
 
 /// A session; free when it has no key.
@@ -80,7 +81,7 @@ impl Sessions {
                 due: BinaryHeap::new(),
                 saved: super::saved_sessions::schema(shape)?,
                 tracker: None,
-                restored: HashMap::new(),
+                restored: BTreeMap::new(),
                 shape: Arc::clone(shape),
             },
             progress: Progress::default(),
@@ -112,7 +113,7 @@ impl Operator for Sessions {
     }
 
     fn advance(&mut self, time: StepTime, out: &mut Output) -> Result<()> {
-        self.state.restored = HashMap::new();
+        self.state.restored = BTreeMap::new();
         let closed = self.state.shape.time.closed(time.watermark);
         if closed <= self.progress.closed {
             return Ok(());
@@ -153,7 +154,7 @@ impl State {
             .resize(self.index.id_limit().max(self.of_key.len()), Vec::new());
         let mut ids = Vec::with_capacity(times.len());
         // Sessions that were joined to others: rows before the joining may name them.
-        let mut joined: HashMap<u32, u32> = HashMap::new();
+        let mut joined: BTreeMap<u32, u32> = BTreeMap::new();
         for (row, (key, ms)) in key_ids.iter().zip(times).enumerate() {
             let number = arrival as i64 + row as i64;
             ids.push(self.place_row(*key, *ms, number, closed, &mut joined)?);
@@ -175,7 +176,7 @@ impl State {
         ms: i64,
         number: i64,
         closed: i64,
-        joined: &mut HashMap<u32, u32>,
+        joined: &mut BTreeMap<u32, u32>,
     ) -> Result<u32> {
         let end = ms.saturating_add(self.gap_ms);
         let sessions = &self.of_key[key as usize];
@@ -226,7 +227,7 @@ impl State {
             self.each[id as usize] = session;
         }
         self.accumulators.grow(self.each.len());
-        self.due.push(Reverse((session.queued, id)));
+        self.due.push(Reverse((session.queued, session.number, id)));
         self.touch(id);
         id
     }
@@ -234,17 +235,17 @@ impl State {
     /// Fires and drops the sessions that end at or before `closed`, in the order of their ends.
     fn fire(&mut self, closed: i64) -> Result<Fired> {
         let mut ids = Vec::new();
-        while let Some(Reverse((end, id))) = self.due.peek().copied()
+        while let Some(Reverse((end, number, id))) = self.due.peek().copied()
             && end <= closed
         {
             self.due.pop();
             let session = &mut self.each[id as usize];
-            if session.key == ABSENT || session.queued != end {
+            if session.key == ABSENT || session.queued != end || session.number != number {
                 continue;
             }
             if session.end > end {
                 session.queued = session.end;
-                self.due.push(Reverse((session.end, id)));
+                self.due.push(Reverse((session.end, number, id)));
                 continue;
             }
             // Out of the queue for good, should the session be there twice.
@@ -313,8 +314,8 @@ impl State {
         session.begin = begin;
         session.end = end;
         session.queued = end;
-        let key = session.key;
-        self.due.push(Reverse((end, id)));
+        let (key, number) = (session.key, session.number);
+        self.due.push(Reverse((end, number, id)));
         let mut sessions = std::mem::take(&mut self.of_key[key as usize]);
         sessions.sort_by_key(|id| self.each[*id as usize].begin);
         self.of_key[key as usize] = sessions;

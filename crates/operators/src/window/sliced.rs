@@ -4,6 +4,7 @@
 //! that is still to fire.
 
 use super::aggregate::Shape;
+use super::blocks::Blocks;
 use super::emit::Fired;
 use super::progress::Progress;
 use super::span::Window;
@@ -26,6 +27,8 @@ pub(super) struct Sliced {
 struct Slices {
     shape: Arc<Shape>,
     open: BTreeMap<i64, Groups>,
+    /// Slices of HOP windows, merged ahead.
+    blocks: Blocks,
     /// The keys of slices that were saved and are gone, until the next save.
     gone: Vec<(i64, SavedRows)>,
     saved: SchemaRef,
@@ -37,6 +40,7 @@ impl Sliced {
             slices: Slices {
                 shape: Arc::clone(shape),
                 open: BTreeMap::new(),
+                blocks: Blocks::default(),
                 gone: Vec::new(),
                 saved: saved_schema(shape)?,
             },
@@ -93,46 +97,110 @@ fn assign(
     closed: i64,
     out: &mut Output,
 ) -> (Option<i64>, BTreeMap<i64, Vec<u32>>) {
-    let home = |ms: i64| {
-        let slice = window.slice_end(ms);
-        match (window, window.window_after(slice, closed)) {
-            (_, None) => None,
-            // What a CUMULATE window still has to fire holds its earlier rows: those join them there.
-            (Window::Cumulate { .. }, Some((_, end))) => Some(end),
-            (_, Some(_)) => Some(slice),
-        }
-    };
     let (least, most) = times
         .iter()
         .fold((i64::MAX, i64::MIN), |(least, most), ms| {
             (least.min(*ms), most.max(*ms))
         });
-    if let (Some(first), Some(last)) = (home(least), home(most))
+    if let (Home::Slice(first), Home::Slice(last)) =
+        (home(window, least, closed), home(window, most, closed))
         && first == last
     {
         return (Some(first), BTreeMap::new());
     }
     let mut slices: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-    let mut late = 0;
+    let mut runs = Runs::default();
     for (row, ms) in times.iter().enumerate() {
-        match home(*ms) {
-            Some(end) => slices.entry(end).or_default().push(row as u32),
-            None if window
-                .window_after(window.slice_end(*ms), i64::MIN)
-                .is_some() =>
-            {
-                late += 1
-            }
-            // Between the windows of a HOP whose slide is longer than its size.
-            None => {}
+        if !runs.holds(*ms) {
+            let end = window.slice_end(*ms);
+            runs.turn(
+                end.saturating_sub(window.slice_ms()),
+                end,
+                home(window, *ms, closed),
+                &mut slices,
+            );
+        }
+        runs.rows.push(row as u32);
+    }
+    out.late(runs.finish(&mut slices));
+    (None, slices)
+}
+
+/// Where a row goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    Slice(i64),
+    Late,
+    /// Between the windows of a HOP whose slide is longer than its size.
+    Nowhere,
+}
+
+fn home(window: Window, ms: i64, closed: i64) -> Home {
+    let slice = window.slice_end(ms);
+    match (window, window.window_after(slice, closed)) {
+        // What a CUMULATE window still has to fire holds its earlier rows: those join them there.
+        (Window::Cumulate { .. }, Some((_, end))) => Home::Slice(end),
+        (_, Some(_)) => Home::Slice(slice),
+        (_, None) if window.window_after(slice, i64::MIN).is_some() => Home::Late,
+        (_, None) => Home::Nowhere,
+    }
+}
+
+/// Rows of one slice after another: times come nearly in order, so that the next row's slice is mostly the last one's.
+struct Runs {
+    begin: i64,
+    end: i64,
+    home: Home,
+    rows: Vec<u32>,
+    late: u64,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self {
+            begin: 0,
+            end: 0,
+            home: Home::Nowhere,
+            rows: Vec::new(),
+            late: 0,
         }
     }
-    out.late(late);
-    (None, slices)
+}
+
+impl Runs {
+    fn holds(&self, ms: i64) -> bool {
+        self.begin <= ms && ms < self.end
+    }
+
+    fn turn(&mut self, begin: i64, end: i64, home: Home, slices: &mut BTreeMap<i64, Vec<u32>>) {
+        self.put_away(slices);
+        (self.begin, self.end, self.home) = (begin, end, home);
+        if let Home::Slice(slice) = home {
+            self.rows = slices.remove(&slice).unwrap_or_default();
+        }
+    }
+
+    fn put_away(&mut self, slices: &mut BTreeMap<i64, Vec<u32>>) {
+        let rows = std::mem::take(&mut self.rows);
+        match self.home {
+            Home::Slice(slice) => {
+                slices.insert(slice, rows);
+            }
+            Home::Late => self.late += rows.len() as u64,
+            Home::Nowhere => {}
+        }
+    }
+
+    /// How many rows were late.
+    fn finish(mut self, slices: &mut BTreeMap<i64, Vec<u32>>) -> u64 {
+        self.put_away(slices);
+        self.late
+    }
 }
 
 impl Slices {
     fn fold(&mut self, end: i64, delta: &Delta, arrival: u64) -> Result<()> {
+        self.blocks.forget(self.shape.window.slice_number(end));
         let groups = self.slice(end)?;
         groups.resolve(delta)?;
         groups.update(delta, arrival)?;
@@ -167,10 +235,11 @@ impl Slices {
                 emit(&self.shape, groups, (begin, end), fired)?;
             }
             many => {
+                let window = self.shape.window;
                 let mut merged = Groups::new(&self.shape.plan)?;
-                for slice in many {
-                    merged.absorb(self.open.get(slice).ok_or_else(lost)?)?;
-                }
+                let range = (window.slice_number(many[0]), window.slice_number(end) + 1);
+                self.blocks
+                    .merge(&self.shape, &self.open, range, &mut merged)?;
                 emit(&self.shape, &merged, (begin, end), fired)?;
             }
         }
@@ -203,6 +272,8 @@ impl Slices {
     }
 
     fn drop_slice(&mut self, slice: i64) -> Result<()> {
+        self.blocks
+            .drop_before(self.shape.window.slice_number(slice) + 1);
         if let Some(groups) = self.open.remove(&slice) {
             self.bury(slice, &groups)?;
         }

@@ -90,6 +90,42 @@ impl Window {
         }
     }
 
+    /// The length of a slice.
+    pub(crate) fn slice_ms(self) -> i64 {
+        match self {
+            Self::Tumble { size_ms, .. } => size_ms,
+            Self::Hop {
+                slide_ms, size_ms, ..
+            } => gcd(slide_ms, size_ms),
+            Self::Cumulate { step_ms, .. } => step_ms,
+            Self::Session { gap_ms } => gap_ms,
+        }
+    }
+
+    /// The number of the slice that ends here. Slices are numbered in order, without holes.
+    pub(crate) fn slice_number(self, slice_end: i64) -> i64 {
+        slice_end
+            .saturating_sub(self.offset_ms())
+            .div_euclid(self.slice_ms())
+    }
+
+    /// The end of the slice of a number.
+    pub(crate) fn slice_at(self, number: i64) -> i64 {
+        number
+            .saturating_mul(self.slice_ms())
+            .saturating_add(self.offset_ms())
+    }
+
+    fn offset_ms(self) -> i64 {
+        match self {
+            // Slices lie where windows begin, at multiples of their own length.
+            Self::Tumble { offset_ms, .. }
+            | Self::Hop { offset_ms, .. }
+            | Self::Cumulate { offset_ms, .. } => offset_ms.rem_euclid(self.slice_ms()),
+            Self::Session { .. } => 0,
+        }
+    }
+
     /// The first window, by end, that holds a slice and ends after `after`: begin and end.
     pub(crate) fn window_after(self, slice_end: i64, after: i64) -> Option<(i64, i64)> {
         if after == i64::MAX {
@@ -236,6 +272,23 @@ mod tests {
         };
         assert_eq!(windows(cumulate, 7), [(0, 10), (0, 15)]);
         assert_eq!(windows(cumulate, 14), [(0, 15)]);
+    }
+
+    #[test]
+    fn slices_have_numbers() {
+        let uneven = Window::Hop {
+            slide_ms: 4,
+            size_ms: 6,
+            offset_ms: 5,
+        };
+        for ms in -20..20 {
+            let end = uneven.slice_end(ms);
+            assert_eq!(uneven.slice_at(uneven.slice_number(end)), end);
+            assert_eq!(
+                uneven.slice_number(end + uneven.slice_ms()),
+                uneven.slice_number(end) + 1
+            );
+        }
     }
 
     #[test]

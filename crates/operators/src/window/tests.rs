@@ -182,6 +182,11 @@ fn windows_hold_what_they_should() {
             offset_ms: 0,
         },
         Window::Hop {
+            slide_ms: 500,
+            size_ms: 20_000,
+            offset_ms: 200,
+        },
+        Window::Hop {
             slide_ms: 3000,
             size_ms: 5000,
             offset_ms: -500,
@@ -221,9 +226,12 @@ fn windows_hold_what_they_should() {
     }
 }
 
+/// Begin, end, key and rows.
+type OpenSession = (i64, i64, Vec<String>, Vec<Vec<String>>);
+
 /// Sessions, one row after the other.
 fn session_oracle(gap: i64, keys: &[usize], steps: &Steps) -> String {
-    let mut open: Vec<(i64, i64, Vec<String>, Vec<Vec<String>>)> = Vec::new();
+    let mut open: Vec<OpenSession> = Vec::new();
     let mut held = Held::new();
     let mut before = i64::MIN;
     for (rows, watermark) in steps {

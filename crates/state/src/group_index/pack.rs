@@ -184,11 +184,12 @@ impl Packed {
     fn hash(&mut self, layout: &Layout) {
         self.tags.clear();
         let masks = &self.masks;
-        let tags = self.words.chunks_exact(layout.stride).enumerate();
+        let keys = self.words.chunks_exact(layout.stride);
         if masks.is_empty() {
-            self.tags.extend(tags.map(|(_, row)| tag(row, 0)));
+            self.tags.extend(keys.map(|key| tag(key, 0)));
         } else {
-            self.tags.extend(tags.map(|(at, row)| tag(row, masks[at])));
+            self.tags
+                .extend(keys.zip(masks).map(|(key, mask)| tag(key, *mask)));
         }
     }
 }

@@ -236,22 +236,7 @@ fn over_values(call: &Call, values: &[&str]) -> String {
         Function::BoolAnd => values.iter().all(|value| *value == "true").to_string(),
         Function::BoolOr => values.contains(&"true").to_string(),
         Function::VarPop | Function::VarSamp | Function::StddevPop | Function::StddevSamp => {
-            let sample = matches!(call.function, Function::VarSamp | Function::StddevSamp);
-            let (n, mean) = (
-                values.len() as f64,
-                numbers().sum::<f64>() / values.len() as f64,
-            );
-            let divisor = if sample { n - 1.0 } else { n };
-            if divisor == 0.0 {
-                return "NULL".into();
-            }
-            let variance = numbers().map(|v| (v - mean).powi(2)).sum::<f64>() / divisor;
-            let root = matches!(call.function, Function::StddevPop | Function::StddevSamp);
-            let value = if root { variance.sqrt() } else { variance } + 1e-12;
-            match data_type {
-                DataType::Decimal128(_, _) => format!("{value:.6}"),
-                _ => (value as i64).to_string(),
-            }
+            deviation(call, &numbers().collect::<Vec<_>>())
         }
         Function::Percentile => {
             let mut sorted: Vec<f64> = numbers().collect();
@@ -264,6 +249,23 @@ fn over_values(call: &Call, values: &[&str]) -> String {
             float(low + (high - low) * place.fract())
         }
         other => panic!("the oracle has no {other}"),
+    }
+}
+
+fn deviation(call: &Call, values: &[f64]) -> String {
+    let sample = matches!(call.function, Function::VarSamp | Function::StddevSamp);
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let divisor = if sample { n - 1.0 } else { n };
+    if divisor == 0.0 {
+        return "NULL".into();
+    }
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / divisor;
+    let root = matches!(call.function, Function::StddevPop | Function::StddevSamp);
+    let value = if root { variance.sqrt() } else { variance } + 1e-12;
+    match call.output.data_type() {
+        DataType::Decimal128(_, _) => format!("{value:.6}"),
+        _ => (value as i64).to_string(),
     }
 }
 
