@@ -15,7 +15,8 @@
 use crate::bell::Bell;
 use crate::driver::Driver;
 use crate::error::Result;
-use crate::intake::{Intake, Standing};
+use crate::feed::Standing;
+use crate::intake::Intake;
 use crate::job::{Opening, Shared};
 use crate::step::{Flow, Part, StepInput};
 use crate::watermark::NodeTime;

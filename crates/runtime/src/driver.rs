@@ -224,6 +224,7 @@ impl Driver {
 
     fn stop(&mut self) {
         self.discovery.close();
+        self.beside.values().for_each(Pending::cancel);
         let writers = |flow: &Flow, act: &dyn Fn(&crate::writer::Writer)| {
             for (_, outlet) in flow.outlets() {
                 if let Outlet::Sink(writer) = outlet {
@@ -239,6 +240,13 @@ impl Driver {
 
     /// These partitions of a source exist.
     pub(crate) fn discovered(&mut self, id: NodeId, partitions: dataflow::Result<Vec<Partition>>) {
+        let known = |feed: &&crate::feed::Feed| feed.id == id && feed.discovered;
+        let feed = self.intake.feeds().iter().find(known);
+        if feed.is_some_and(|feed| feed.node.source.bounded()) {
+            // What a bounded source holds is what it held when it was first asked.
+            self.discovery.forget(id);
+            return;
+        }
         let now_ms = self.now_ms();
         let outcome =
             partitions.and_then(|found| self.intake.add_partitions(id, found, now_ms, |_| None));
@@ -310,12 +318,9 @@ impl Driver {
 
     /// The outlet of a view, or why it cannot be read.
     pub(crate) fn view(&mut self, id: NodeId) -> Result<&mut crate::outlet::View> {
-        match self.beside.get(&id) {
-            Some(pending) => {
-                let failure = pending.failure.clone();
-                return Err(failure.map_or(Error::CatchingUp(id), Error::Failed));
-            }
-            None => {}
+        if let Some(pending) = self.beside.get(&id) {
+            let failure = pending.failure.clone();
+            return Err(failure.map_or(Error::CatchingUp(id), Error::Failed));
         }
         match self.flow.outlet(id)? {
             Outlet::View(view) => Ok(view),

@@ -5,8 +5,9 @@
 
 use crate::bell::Bell;
 use crate::clock::Clock;
+use crate::feed::{Feed, Lane, Standing};
 use crate::letters;
-use crate::meter::{BadMeter, LaneMeter, add};
+use crate::meter::{LaneMeter, add};
 use crate::queue::{Entry, Item, Limits, Pop, Queue};
 use crate::reader::{Lane as ReaderLane, Readers, Reading};
 use crate::record::Range;
@@ -53,40 +54,6 @@ pub(crate) struct Intake {
     /// The nodes of dead letters that have not ended.
     letters: Vec<NodeId>,
     lanes_started: u64,
-}
-
-/// A source that is read.
-pub(crate) struct Feed {
-    pub(crate) id: NodeId,
-    pub(crate) node: SourceNode,
-    pub(crate) table: Arc<str>,
-    pub(crate) lanes: Vec<Lane>,
-    pub(crate) bad: Arc<BadMeter>,
-    time: NodeTime,
-    /// Whether its partitions are known.
-    discovered: bool,
-    failed: bool,
-    touched: bool,
-}
-
-/// A partition that is read.
-pub(crate) struct Lane {
-    pub(crate) partition: Partition,
-    pub(crate) queue: Arc<Queue>,
-    pub(crate) position: Offset,
-    pub(crate) time: PartitionTime,
-    /// Whether the reader has come to where it was told to stop.
-    pub(crate) reached: bool,
-    /// Whether its time is that of the same partition in the running graph.
-    adopted: bool,
-}
-
-/// Where a partition stands.
-#[derive(Clone, Debug)]
-pub(crate) struct Standing {
-    pub(crate) partition: Partition,
-    pub(crate) position: Offset,
-    time: PartitionTime,
 }
 
 struct Taken {
@@ -451,12 +418,19 @@ impl Intake {
             }
             lane.time.active_ms = now_ms;
             match rows.last_mut() {
-                Some((id, deltas)) if *id == feed.id => push(deltas, item.delta),
+                Some((id, deltas)) if *id == feed.id => deltas.push(item.delta),
                 _ => rows.push((feed.id, vec![item.delta])),
             }
         }
         rows.extend(letters);
-        rows
+        let mut joined_rows = Vec::with_capacity(rows.len());
+        for (id, deltas) in rows {
+            match joined(deltas) {
+                Ok(deltas) => joined_rows.push((id, deltas)),
+                Err(error) => self.failures.push((id, error)),
+            }
+        }
+        joined_rows
     }
 
     fn bad(
@@ -480,7 +454,7 @@ impl Intake {
             }
             OnBad::DeadLetter(node) => match letters::rows(partition, &item.bad) {
                 Ok(delta) => match letters.iter_mut().find(|(id, _)| *id == node) {
-                    Some((_, deltas)) => push(deltas, delta),
+                    Some((_, deltas)) => deltas.push(delta),
                     None => letters.push((node, vec![delta])),
                 },
                 Err(error) => self.failures.push((node, error)),
@@ -576,70 +550,25 @@ impl Drop for Intake {
     }
 }
 
-impl Feed {
-    fn close(&self) {
-        self.lanes.iter().for_each(|lane| lane.queue.close());
+/// Joins runs of small deltas.
+fn joined(deltas: Vec<Delta>) -> Result<Vec<Delta>> {
+    if deltas.len() == 1 {
+        return Ok(deltas);
     }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        self.failed
-            || (self.discovered
-                && self.node.source.bounded()
-                && self.lanes.iter().all(|lane| lane.time.ended))
-    }
-
-    fn time_at(&mut self, now_ms: i64, ordered: bool, beside: bool) -> NodeTime {
-        if self.lanes.is_empty() {
-            return if self.is_ended() {
-                NodeTime::END
-            } else {
-                self.time
-            };
+    let mut out = Vec::new();
+    let (mut run, mut rows) = (Vec::new(), 0);
+    for delta in deltas {
+        if rows + delta.rows() > SMALL_ROWS && !run.is_empty() {
+            out.push(concat(&std::mem::take(&mut run))?);
+            rows = 0;
         }
-        let timeout = self.node.idle_timeout_ms.filter(|_| !ordered);
-        let bounded = self.node.source.bounded();
-        let times = self.lanes.iter_mut().map(|lane| {
-            lane.time.waiting = !lane.queue.is_empty();
-            let timeout = timeout.filter(|_| !beside || lane.adopted);
-            let time = watermark::of_partition(&lane.time, now_ms, timeout);
-            lane.queue.meter.idle.store(time.idle, Relaxed);
-            time
-        });
-        let time = watermark::merge(times);
-        if time == NodeTime::END && !bounded {
-            // Its partitions have ended, but others may be added.
-            return NodeTime {
-                watermark: self.time.watermark,
-                idle: true,
-            };
-        }
-        NodeTime {
-            watermark: time.watermark.max(self.time.watermark),
-            idle: time.idle,
-        }
+        rows += delta.rows();
+        run.push(delta);
     }
-
-    /// Where its partitions stand.
-    pub(crate) fn standing(&self) -> Vec<Standing> {
-        let standing = |lane: &Lane| Standing {
-            partition: lane.partition.clone(),
-            position: lane.position,
-            time: lane.time,
-        };
-        self.lanes.iter().map(standing).collect()
-    }
+    out.push(concat(&run)?);
+    Ok(out)
 }
 
-/// Appends a delta, joined with the last one if both are small.
-fn push(deltas: &mut Vec<Delta>, delta: Delta) {
-    if let Some(last) = deltas
-        .last_mut()
-        .filter(|last| last.rows() + delta.rows() <= SMALL_ROWS)
-    {
-        if let Ok(joined) = Delta::concat(&last.schema(), &[last.clone(), delta.clone()]) {
-            *last = joined;
-            return;
-        }
-    }
-    deltas.push(delta);
+fn concat(run: &[Delta]) -> Result<Delta> {
+    Delta::concat(&run[0].schema(), run)
 }

@@ -100,7 +100,10 @@ impl Job {
         spawn_discovery(&shared, discovery)?;
         let thread = std::thread::Builder::new()
             .name("stepper".to_owned())
-            .spawn(move || driver.run())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || step_until_stopped(driver, &shared)
+            })
             .map_err(|error| no_thread(&error))?;
         Ok(Self {
             shared,
@@ -124,7 +127,10 @@ impl Job {
     pub fn stop(&self) {
         let sent = self.shared.send(Box::new(|driver| driver.stopping = true));
         let thread = self.thread.lock().take();
-        if let Some(thread) = thread.filter(|_| sent.is_ok()) {
+        let own = std::thread::current().id();
+        // The last handle may be dropped by a reply that runs on the stepping thread itself.
+        let other = |thread: &JoinHandle<()>| thread.thread().id() != own;
+        if let Some(thread) = thread.filter(|thread| sent.is_ok() && other(thread)) {
             // A panic of the stepping thread has been told in its own words already.
             let _ = thread.join();
         }
@@ -267,6 +273,18 @@ impl Shared {
         let mut ended = self.ended.lock();
         ended.get_or_insert(failures);
         self.ended_changed.notify_all();
+    }
+}
+
+/// Runs the job. If the stepping itself panics, nobody waits for an answer for ever.
+fn step_until_stopped(driver: Driver, shared: &Shared) {
+    let run = || {
+        driver.run();
+        Ok(())
+    };
+    if let Err(error) = guarded(run) {
+        tracing::error!(%error, "the job has stopped");
+        shared.stopped(vec![Failure::new(NodeId::default(), "job", error)]);
     }
 }
 

@@ -15,13 +15,12 @@ pub(crate) fn item(prepare: &dyn Prepare, polled: Polled, from: Offset) -> Resul
         position,
         state: _,
     } = polled;
-    let given = delta.clone();
-    let prepared = prepare_rows(prepare, delta)?;
+    let prepared = prepare_rows(prepare, &delta)?;
     if !prepared.refused.is_empty() {
-        let offsets = Offsets::new(from, position, given.rows(), &bad);
+        let offsets = Offsets::new(from, position, delta.rows(), &bad);
         for (row, reason) in prepared.refused {
             bad.push(BadRecord {
-                bytes: text_of(&given.batch().slice(row, 1)).into_bytes(),
+                bytes: text_of(&delta.batch().slice(row, 1)).into_bytes(),
                 offset: offsets.of(row),
                 reason,
             });
@@ -38,7 +37,7 @@ pub(crate) fn item(prepare: &dyn Prepare, polled: Polled, from: Offset) -> Resul
 }
 
 /// Prepares rows; when a value fails all of them, finds out which rows are at fault by halving.
-fn prepare_rows(prepare: &dyn Prepare, delta: Delta) -> Result<Prepared> {
+fn prepare_rows(prepare: &dyn Prepare, delta: &Delta) -> Result<Prepared> {
     if delta.is_empty() {
         return Ok(Prepared {
             delta: Delta::empty(prepare.schema()),
@@ -55,8 +54,8 @@ fn prepare_rows(prepare: &dyn Prepare, delta: Delta) -> Result<Prepared> {
         }),
         Err(error) if error.kind == Kind::BadData => {
             let half = rows / 2;
-            let left = prepare_rows(prepare, delta.slice(0, half))?;
-            let right = prepare_rows(prepare, delta.slice(half, rows - half))?;
+            let left = prepare_rows(prepare, &delta.slice(0, half))?;
+            let right = prepare_rows(prepare, &delta.slice(half, rows - half))?;
             let shifted = right
                 .refused
                 .into_iter()

@@ -38,7 +38,7 @@ pub(crate) struct Flow {
     plan: Arc<Plan>,
     nodes: Vec<Node>,
     /// Always all there between steps; they travel while a stage runs on threads.
-    workers: Vec<Box<Worker>>,
+    workers: Vec<Worker>,
     crew: Crew,
     times: Vec<NodeTime>,
     failures: Vec<Option<Failure>>,
@@ -99,9 +99,7 @@ impl Flow {
                 ..Plan::default()
             }),
             nodes: Vec::new(),
-            workers: (0..workers)
-                .map(|number| Box::new(Worker::new(number)))
-                .collect(),
+            workers: (0..workers).map(Worker::new).collect(),
             crew,
             times: Vec::new(),
             failures: Vec::new(),
@@ -306,16 +304,16 @@ impl Flow {
                 .into_iter()
                 .enumerate()
                 .map(|(place, worker)| Task::Stage {
-                    worker,
+                    worker: Box::new(worker),
                     plan: Arc::clone(&self.plan),
                     stage,
                     moment,
                     place,
                 });
-            let mut back: Vec<(usize, Box<Worker>)> = Vec::new();
+            let mut back: Vec<(usize, Worker)> = Vec::new();
             for task in self.crew.run(tasks.collect())? {
                 if let Task::Stage { worker, place, .. } = task {
-                    back.push((place, worker));
+                    back.push((place, *worker));
                 }
             }
             back.sort_by_key(|(place, _)| *place);

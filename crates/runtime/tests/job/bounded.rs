@@ -132,7 +132,7 @@ fn a_step_takes_no_more_than_it_may_and_its_record_says_what() {
     build.view("all", &schema, &[], source);
     let records = Arc::new(Records::default());
     let config = millstream_runtime::Config {
-        recorder: Some(records.clone()),
+        recorder: Some(Arc::<Records>::clone(&records)),
         ..config(1, Some(6))
     };
     let job = Job::start(build.graph, config).unwrap();

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use millstream_dataflow::graph::{
     DeadLettersNode, Edge, Graph, Node, NodeId, NodeKind, OnBad, SinkNode, SourceNode, ViewNode,
@@ -20,16 +20,19 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-pub type Row = Vec<i64>;
+pub(crate) type Row = Vec<i64>;
 
-pub fn columns(names: &str) -> SchemaRef {
+/// Rows with their weights.
+pub(crate) type Rows = Vec<(Row, i64)>;
+
+pub(crate) fn columns(names: &str) -> SchemaRef {
     let fields = names
         .split_whitespace()
         .map(|name| Field::new(name, DataType::Int64, true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-pub fn delta(schema: &SchemaRef, rows: &[(Row, i64)]) -> Delta {
+pub(crate) fn delta(schema: &SchemaRef, rows: &[(Row, i64)]) -> Delta {
     let column = |at: usize| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(
             rows.iter().map(|(row, _)| row[at]),
@@ -47,7 +50,7 @@ pub fn delta(schema: &SchemaRef, rows: &[(Row, i64)]) -> Delta {
     .unwrap()
 }
 
-pub fn rows_of(batch: &RecordBatch) -> Vec<Row> {
+pub(crate) fn rows_of(batch: &RecordBatch) -> Vec<Row> {
     let value = |column: &ArrayRef, row: usize| column.as_primitive::<Int64Type>().value(row);
     (0..batch.num_rows())
         .map(|row| {
@@ -60,7 +63,7 @@ pub fn rows_of(batch: &RecordBatch) -> Vec<Row> {
         .collect()
 }
 
-pub fn weighted(delta: &Delta) -> Vec<(Row, i64)> {
+pub(crate) fn weighted(delta: &Delta) -> Vec<(Row, i64)> {
     let rows = rows_of(delta.batch()).into_iter().enumerate();
     rows.map(|(at, row)| (row, delta.weight(at))).collect()
 }
@@ -68,28 +71,28 @@ pub fn weighted(delta: &Delta) -> Vec<(Row, i64)> {
 // --- sources
 
 #[derive(Debug)]
-pub struct Log {
-    pub name: String,
-    pub rows: Vec<Row>,
-    pub bad: Vec<usize>,
+pub(crate) struct Log {
+    pub(crate) name: String,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) bad: Vec<usize>,
 }
 
 /// A source in memory; offsets count rows. What is pushed later is seen by readers that wait.
 #[derive(Debug)]
-pub struct Memory {
-    pub schema: SchemaRef,
-    pub logs: Mutex<Vec<Log>>,
-    pub pushed: Condvar,
-    pub bounded: bool,
+pub(crate) struct Memory {
+    pub(crate) schema: SchemaRef,
+    pub(crate) logs: Mutex<Vec<Log>>,
+    pub(crate) pushed: Condvar,
+    pub(crate) bounded: bool,
     /// Whether readers stop at a partition's end by themselves.
-    pub honours_end: bool,
+    pub(crate) honours_end: bool,
     /// Errors that the next polls give.
-    pub errors: Mutex<VecDeque<Error>>,
-    pub rows_read: AtomicUsize,
+    pub(crate) errors: Mutex<VecDeque<Error>>,
+    pub(crate) rows_read: AtomicUsize,
 }
 
 impl Memory {
-    pub fn new(schema: &SchemaRef, partitions: Vec<Vec<Row>>, bounded: bool) -> Arc<Self> {
+    pub(crate) fn new(schema: &SchemaRef, partitions: Vec<Vec<Row>>, bounded: bool) -> Arc<Self> {
         let logs = partitions.into_iter().enumerate();
         let logs = logs.map(|(at, rows)| Log {
             name: format!("p{at}"),
@@ -107,7 +110,7 @@ impl Memory {
         })
     }
 
-    pub fn push(&self, partition: usize, rows: &[Row]) {
+    pub(crate) fn push(&self, partition: usize, rows: &[Row]) {
         let mut logs = self.logs.lock().unwrap();
         while logs.len() <= partition {
             let name = format!("p{}", logs.len());
@@ -124,7 +127,7 @@ impl Memory {
 
 /// A source as a plan holds it.
 #[derive(Debug)]
-pub struct MemorySource(pub Arc<Memory>);
+pub(crate) struct MemorySource(pub(crate) Arc<Memory>);
 
 struct MemoryReader {
     memory: Arc<Memory>,
@@ -230,9 +233,9 @@ impl Reader for MemoryReader {
 
 /// The watermark is the largest value of a column; values below zero in the first column are refused.
 #[derive(Debug)]
-pub struct ByColumn {
-    pub schema: SchemaRef,
-    pub time: Option<usize>,
+pub(crate) struct ByColumn {
+    pub(crate) schema: SchemaRef,
+    pub(crate) time: Option<usize>,
 }
 
 impl Prepare for ByColumn {
@@ -278,12 +281,12 @@ impl Prepare for ByColumn {
 // --- operators
 
 /// Builds an operator from a closure, with how its inputs are partitioned.
-pub struct Op {
-    pub name: &'static str,
-    pub schema: SchemaRef,
-    pub keys: Vec<Partitioning>,
-    pub clocked: bool,
-    pub build: Box<dyn Fn() -> Box<dyn Operator> + Send + Sync>,
+pub(crate) struct Op {
+    pub(crate) name: &'static str,
+    pub(crate) schema: SchemaRef,
+    pub(crate) keys: Vec<Partitioning>,
+    pub(crate) clocked: bool,
+    pub(crate) build: Box<dyn Fn() -> Box<dyn Operator> + Send + Sync>,
 }
 
 impl fmt::Debug for Op {
@@ -354,7 +357,7 @@ where
 }
 
 /// Keeps rows.
-pub fn filter(schema: &SchemaRef, keep: fn(&Row) -> bool) -> Arc<Op> {
+pub(crate) fn filter(schema: &SchemaRef, keep: fn(&Row) -> bool) -> Arc<Op> {
     let out_schema = Arc::clone(schema);
     op("filter", schema, vec![Partitioning::Any], move || {
         let schema = Arc::clone(&out_schema);
@@ -371,7 +374,7 @@ pub fn filter(schema: &SchemaRef, keep: fn(&Row) -> bool) -> Arc<Op> {
 }
 
 /// `k, sum(v)` of `k, v, ...`, with retractions.
-pub fn sum() -> Arc<Op> {
+pub(crate) fn sum() -> Arc<Op> {
     let schema = columns("k sum");
     op(
         "sum",
@@ -401,7 +404,7 @@ pub fn sum() -> Arc<Op> {
 }
 
 /// `start, count(*)` over windows of 10 by column 2, on one worker; late rows are left out and counted.
-pub fn windows() -> Arc<Op> {
+pub(crate) fn windows() -> Arc<Op> {
     let schema = columns("start count");
     op(
         "windows",
@@ -438,7 +441,7 @@ pub fn windows() -> Arc<Op> {
 }
 
 /// `k, left v, right v`: pairs of rows with the same first column.
-pub fn join() -> Arc<Op> {
+pub(crate) fn join() -> Arc<Op> {
     let schema = columns("k l r");
     let keys = vec![Partitioning::Keys(vec![0]), Partitioning::Keys(vec![0])];
     op("join", &columns("k l r"), keys, move || {
@@ -466,7 +469,7 @@ pub fn join() -> Arc<Op> {
 }
 
 /// Passes everything until a row begins with 666; then it panics, or fails.
-pub fn fails_at_666(schema: &SchemaRef, panics: bool) -> Arc<Op> {
+pub(crate) fn fails_at_666(schema: &SchemaRef, panics: bool) -> Arc<Op> {
     let out_schema = Arc::clone(schema);
     op("fails", schema, vec![Partitioning::Any], move || {
         let schema = Arc::clone(&out_schema);
@@ -483,7 +486,7 @@ pub fn fails_at_666(schema: &SchemaRef, panics: bool) -> Arc<Op> {
 }
 
 /// Puts out the clock's reading, once for each value: acts without input.
-pub fn ticks() -> Arc<Op> {
+pub(crate) fn ticks() -> Arc<Op> {
     let schema = columns("now");
     let inner = op(
         "ticks",
@@ -512,17 +515,17 @@ pub fn ticks() -> Arc<Op> {
 
 /// What a sink was given: written and committed rows, and its troubles to come.
 #[derive(Debug, Default)]
-pub struct Ledger {
-    pub written: Mutex<Vec<(Step, Vec<(Row, i64)>)>>,
-    pub committed: Mutex<Vec<(Row, i64)>>,
-    pub finished: AtomicUsize,
-    pub errors: Mutex<VecDeque<Error>>,
+pub(crate) struct Ledger {
+    pub(crate) written: Mutex<Vec<(Step, Rows)>>,
+    pub(crate) committed: Mutex<Vec<(Row, i64)>>,
+    pub(crate) finished: AtomicUsize,
+    pub(crate) errors: Mutex<VecDeque<Error>>,
     /// While this is locked, writes wait.
-    pub gate: Mutex<()>,
+    pub(crate) gate: Mutex<()>,
 }
 
 #[derive(Debug)]
-pub struct LedgerSink(pub Arc<Ledger>);
+pub(crate) struct LedgerSink(pub(crate) Arc<Ledger>);
 
 struct LedgerWriter(Arc<Ledger>, Vec<(Row, i64)>);
 
@@ -565,14 +568,14 @@ impl Writer for LedgerWriter {
 // --- graphs
 
 #[derive(Default)]
-pub struct Build {
-    pub graph: Graph,
-    pub next: u32,
+pub(crate) struct Build {
+    pub(crate) graph: Graph,
+    pub(crate) next: u32,
 }
 
 impl Build {
     /// A graph whose first node has this number.
-    pub fn from(next: u32) -> Self {
+    pub(crate) fn from(next: u32) -> Self {
         Self {
             graph: Graph::default(),
             next,
@@ -586,11 +589,11 @@ impl Build {
         id
     }
 
-    pub fn source(&mut self, memory: &Arc<Memory>, time: Option<usize>) -> NodeId {
+    pub(crate) fn source(&mut self, memory: &Arc<Memory>, time: Option<usize>) -> NodeId {
         self.source_with(memory, time, None, OnBad::Fail)
     }
 
-    pub fn source_with(
+    pub(crate) fn source_with(
         &mut self,
         memory: &Arc<Memory>,
         time: Option<usize>,
@@ -610,14 +613,14 @@ impl Build {
         )
     }
 
-    pub fn letters(&mut self) -> NodeId {
+    pub(crate) fn letters(&mut self) -> NodeId {
         self.add(
             Vec::new(),
             NodeKind::DeadLetters(DeadLettersNode { table: "t".into() }),
         )
     }
 
-    pub fn op(&mut self, spec: &Arc<Op>, inputs: &[NodeId]) -> NodeId {
+    pub(crate) fn op(&mut self, spec: &Arc<Op>, inputs: &[NodeId]) -> NodeId {
         let edge = |(port, from): (usize, &NodeId)| Edge {
             from: *from,
             exchange: spec.keys[port].clone(),
@@ -627,7 +630,13 @@ impl Build {
         self.add(inputs, NodeKind::Operator(spec))
     }
 
-    pub fn view(&mut self, name: &str, schema: &SchemaRef, key: &[usize], from: NodeId) -> NodeId {
+    pub(crate) fn view(
+        &mut self,
+        name: &str,
+        schema: &SchemaRef,
+        key: &[usize],
+        from: NodeId,
+    ) -> NodeId {
         let edge = Edge {
             from,
             exchange: Partitioning::Any,
@@ -642,7 +651,7 @@ impl Build {
         )
     }
 
-    pub fn sink(&mut self, ledger: &Arc<Ledger>, from: NodeId) -> NodeId {
+    pub(crate) fn sink(&mut self, ledger: &Arc<Ledger>, from: NodeId) -> NodeId {
         let edge = Edge {
             from,
             exchange: Partitioning::Any,
@@ -659,7 +668,7 @@ impl Build {
 
 // --- jobs
 
-pub fn config(workers: usize, step_rows_max: Option<usize>) -> Config {
+pub(crate) fn config(workers: usize, step_rows_max: Option<usize>) -> Config {
     Config {
         workers,
         step_rows_max,
@@ -671,11 +680,11 @@ pub fn config(workers: usize, step_rows_max: Option<usize>) -> Config {
 }
 
 /// The sorted rows of a view.
-pub fn read(job: &Job, node: NodeId) -> Vec<Row> {
+pub(crate) fn read(job: &Job, node: NodeId) -> Vec<Row> {
     try_read(job, node).unwrap()
 }
 
-pub fn try_read(job: &Job, node: NodeId) -> millstream_runtime::Result<Vec<Row>> {
+pub(crate) fn try_read(job: &Job, node: NodeId) -> millstream_runtime::Result<Vec<Row>> {
     let (_, mut views) = job.snapshot(vec![ViewRequest { node, lookup: None }])?;
     let mut rows: Vec<Row> = views.remove(0)?.iter().flat_map(rows_of).collect();
     rows.sort_unstable();
@@ -683,7 +692,7 @@ pub fn try_read(job: &Job, node: NodeId) -> millstream_runtime::Result<Vec<Row>>
 }
 
 /// Asks until the condition holds.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..2000 {
         if holds() {
             return;
@@ -695,7 +704,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A clock that moves when it is told.
 #[derive(Debug, Default)]
-pub struct ManualClock(pub AtomicI64);
+pub(crate) struct ManualClock(pub(crate) AtomicI64);
 
 impl Clock for ManualClock {
     fn now_ms(&self) -> i64 {
@@ -707,7 +716,7 @@ impl Clock for ManualClock {
 }
 
 /// `k, v, ts` rows of a partition: times ascend.
-pub fn generate(seed: i64, rows: usize) -> Vec<Row> {
+pub(crate) fn generate(seed: i64, rows: usize) -> Vec<Row> {
     (0..rows as i64)
         .map(|at| vec![(at * 7 + seed * 3) % 11, at * seed % 5 + 1, at * 2])
         .collect()

@@ -236,6 +236,7 @@ fn a_part_that_fails_while_it_catches_up_says_so() {
     let mut rows = generate(1, 700);
     rows[300][0] = 666;
     let running = start(1, Memory::new(&schema, vec![rows], false));
+    until("all rows", || read(&running.job, running.all).len() == 700);
     let mut build = Build::from(10);
     let fails = build.op(&fails_at_666(&schema, true), &[running.source]);
     let view = build.view("broken", &schema, &[], fails);
@@ -338,4 +339,37 @@ fn an_addition_that_does_not_fit_is_refused() {
         running.job.extend(build.graph),
         Err(Error::Graph(_))
     ));
+}
+
+#[test]
+fn a_large_view_is_read_beside_while_it_changes() {
+    for workers in [1, 3] {
+        let memory = Memory::new(
+            &columns("k v ts"),
+            vec![generate(1, 60_000), generate(2, 60_000)],
+            false,
+        );
+        let running = start(workers, memory);
+        until("all rows", || running.job.progress().rows == 120_000);
+        let mut build = Build::from(10);
+        let sums = build.op(&sum(), &[running.all]);
+        let joined = build.op(&join(), &[sums, running.sums]);
+        let view = build.view("sums of all", &columns("k sum"), &[0], sums);
+        let pairs = build.view("pairs", &columns("k l r"), &[], joined);
+        let extension = running.job.extend(build.graph).unwrap();
+        for round in 0..20 {
+            running.memory.push(round % 2, &generate(round as i64, 100));
+        }
+        extension.wait().unwrap();
+        until("the rest", || running.job.progress().rows == 122_000);
+        let mut expected = std::collections::BTreeMap::new();
+        for row in read(&running.job, running.all) {
+            *expected.entry(row[0]).or_insert(0) += row[1];
+        }
+        let expected: Vec<Row> = expected.into_iter().map(|(k, sum)| vec![k, sum]).collect();
+        assert_eq!(read(&running.job, view), expected);
+        let kept = expected.into_iter().filter(|row| row[0] != 4);
+        let both: Vec<Row> = kept.map(|row| vec![row[0], row[1], row[1]]).collect();
+        assert_eq!(read(&running.job, pairs), both);
+    }
 }

@@ -119,7 +119,7 @@ impl ViewTable {
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(ids.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
         self.chunks.push(Chunk::with_ids(ids, batch));
-        self.join_pieces(super::PIECES_MAX)
+        self.join_pieces()
     }
 
     fn saved(&self, ids: Int64Array, rows: Option<&RecordBatch>) -> Result<RecordBatch> {

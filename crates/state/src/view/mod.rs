@@ -41,7 +41,11 @@ const CHUNK_ROWS_MAX: usize = 32_768;
 const CHUNK_ROWS_MIN: usize = 8_192;
 /// Chunks below this are joined with others like them first, so that a row is not copied again and again.
 const PIECE_ROWS: usize = 64;
-/// How many small chunks may stand at the end.
+/// How many pieces a reader is given.
+const SNAPSHOT_PIECES_MAX: usize = 8;
+/// How many small chunks may stand at the end, before the pieces.
+const SMALL_CHUNKS_MAX: usize = 32;
+/// How many pieces may stand at the end.
 const PIECES_MAX: usize = 64;
 
 /// The integral of a delta stream.
@@ -121,7 +125,10 @@ impl ViewTable {
 
     /// An immutable copy of the rows as they are now; cheap, and it never changes.
     pub fn snapshot(&mut self) -> Result<ViewSnapshot> {
-        self.join_pieces(2)?;
+        let pieces = self.tail(PIECE_ROWS);
+        if self.chunks.len() - pieces >= SNAPSHOT_PIECES_MAX {
+            self.join_tail(pieces)?;
+        }
         let chunks = self.chunks.iter().map(Chunk::share).collect();
         Ok(ViewSnapshot::new(
             Arc::clone(&self.schema),
@@ -303,7 +310,7 @@ impl ViewTable {
                 self.join_neighbours(at)?;
             }
         }
-        self.join_pieces(PIECES_MAX)
+        self.join_pieces()
     }
 
     fn join_neighbours(&mut self, at: usize) -> Result<()> {
@@ -316,16 +323,16 @@ impl ViewTable {
         Ok(())
     }
 
-    /// Joins the pieces at the end once there are `pieces_max`, and then the small chunks before them once they fill one.
-    fn join_pieces(&mut self, pieces_max: usize) -> Result<()> {
+    /// Joins the pieces at the end once there are many, and then the small chunks before them once they fill one.
+    fn join_pieces(&mut self) -> Result<()> {
         let start = self.tail(PIECE_ROWS);
-        if self.chunks.len() - start >= pieces_max {
+        if self.chunks.len() - start >= PIECES_MAX {
             self.join_tail(start)?;
         }
         let start = self.tail(CHUNK_ROWS_MIN);
         let rows: usize = self.chunks[start..].iter().map(Chunk::live).sum();
         let count = self.chunks.len() - start;
-        if count >= 2 && (rows >= 2 * CHUNK_ROWS_MIN || count >= 2 * pieces_max) {
+        if count >= 2 && (rows >= 2 * CHUNK_ROWS_MIN || count >= SMALL_CHUNKS_MAX) {
             self.join_tail(start)?;
         }
         Ok(())
