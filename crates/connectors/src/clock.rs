@@ -52,7 +52,8 @@ impl Pace {
         let started = *self.started.get_or_insert_with(now);
         let mut due = self.due(started.elapsed());
         if due == 0 {
-            let first = Duration::from_secs_f64((self.given + 1) as f64 / self.per_second);
+            let first = (self.given + 1) as f64 / self.per_second;
+            let first = Duration::try_from_secs_f64(first).unwrap_or(Duration::MAX);
             let until_first = first.saturating_sub(started.elapsed());
             thread::sleep(until_first.max(Self::GATHER).min(wait));
             due = self.due(started.elapsed());

@@ -136,8 +136,9 @@ impl Settings {
         let (head, rest) = path.split_first().ok_or_else(unknown)?;
         let found = self.columns.iter().find(|(name, _)| name == head);
         let (_, values) = found.ok_or_else(unknown)?;
+        let after = |row: &u64| (u128::from(*row) * 1000 / u128::from(self.per_second)) as i64;
         let time = |row: &u64| match self.start_ms {
-            Some(start) => start + (u128::from(*row) * 1000 / u128::from(self.per_second)) as i64,
+            Some(start) => start.saturating_add(after(row)),
             None => now_ms,
         };
         let cells = Cells::new(self.seed, head, rows, rows.iter().map(time).collect());

@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     down: Mutex<Option<String>>,
+    /// Errors of partitions that are logged and reach no queue: among them that a topic is gone.
+    doubts: AtomicU64,
 }
 
 impl Watch {
@@ -48,6 +51,9 @@ impl Watch {
 
 impl ClientContext for Watch {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "ERROR" {
+            self.doubts.fetch_add(1, Ordering::Relaxed);
+        }
         log(level, facility, message);
     }
 
@@ -197,6 +203,20 @@ impl Consumer {
             Some(reason) => Err(unreachable(self.properties.servers(), &reason)),
             None => Ok(()),
         }
+    }
+
+    /// Makes sure that a partition is still there, if there were doubts since `seen`.
+    pub(super) fn verify(&self, topic: &str, partition: i32, seen: &mut u64) -> Result<()> {
+        let doubts = self.client.context().doubts.load(Ordering::Relaxed);
+        if std::mem::replace(seen, doubts) == doubts {
+            return Ok(());
+        }
+        let there = self.topics(Some(topic))?;
+        if there.iter().any(|(_, count)| partition < *count) {
+            return Ok(());
+        }
+        let what = format!("'{topic}/{partition}' cannot be read");
+        Err(code_error(&what, RDKafkaErrorCode::UnknownPartition, ""))
     }
 
     /// The names and partition counts of the topics that are there: of one, or of all.

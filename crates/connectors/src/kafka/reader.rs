@@ -27,6 +27,8 @@ pub(super) struct PartitionReader {
     /// The position that the group was told last.
     stored: i64,
     end: Option<i64>,
+    /// How many doubts about partitions were looked into.
+    doubts_seen: u64,
     /// An error that came behind messages, for the next poll.
     pending: Option<Error>,
     /// How many messages of the last ones' size are taken at a time.
@@ -50,6 +52,7 @@ impl PartitionReader {
             position: from,
             stored: from,
             end,
+            doubts_seen: 0,
             pending: None,
             chunk: CHUNK,
         })
@@ -100,7 +103,9 @@ impl Reader for PartitionReader {
             self.queue.take(&mut self.batch, max, wait);
         }
         if self.batch.is_used_up() {
-            self.claim.consumer.serve()?;
+            let consumer = &self.claim.consumer;
+            consumer.serve()?;
+            consumer.verify(&self.rows.topic, self.rows.partition, &mut self.doubts_seen)?;
             return Ok(self.nothing());
         }
         let run = Run::of(&self.batch, rows_max, self.position, self.end);

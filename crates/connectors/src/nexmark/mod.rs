@@ -43,6 +43,9 @@ const CHUNK: usize = 8192;
 /// Events in one round of the benchmark's proportions (1 person, 3 auctions, 46 bids): a seed skips whole rounds.
 const ROUND: u64 = 50;
 
+/// Stretches of the benchmark's events are a million rounds apart.
+const SEED_MAX: u64 = 1_000_000;
+
 fn check(table: &Table, options: Options) -> Result<Capabilities> {
     let settings = Settings::new(options)?;
     for column in table.columns.iter().filter(|c| c.metadata.is_none()) {
@@ -114,6 +117,9 @@ impl Settings {
             .is_some_and(|pace| pace.is_nan() || pace <= 0.0)
         {
             return refuse("next-event.rate", "above 0");
+        }
+        if settings.seed > SEED_MAX {
+            return refuse("seed", &format!("at most {SEED_MAX}"));
         }
         if settings.preload && settings.events.is_none() {
             return refuse("events", "given with 'preload', which has to end");

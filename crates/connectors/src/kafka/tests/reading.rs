@@ -1,155 +1,4 @@
 use super::*;
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, TimeUnit, TimestampMillisecondType};
-use millstream_broker::{Broker, Config};
-use millstream_dataflow::source::Source;
-use millstream_dataflow::source::{Offset, Polled, State};
-use millstream_dataflow::{Changes, Kind, Place, Step, TableColumn};
-use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-
-fn broker(partitions: i32) -> Broker {
-    let config = Config {
-        default_partitions: partitions,
-        ..Config::default()
-    };
-    Broker::start_blocking(config).unwrap()
-}
-
-fn producer(broker: &Broker, more: &[(&str, &str)]) -> BaseProducer {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", broker.bootstrap_servers());
-    for (name, value) in more {
-        config.set(*name, *value);
-    }
-    config.create().unwrap()
-}
-
-const WAIT: Duration = Duration::from_secs(10);
-
-/// Produces records: partition, key, value.
-fn produce(broker: &Broker, topic: &str, records: &[(i32, Option<&str>, Option<&str>)]) {
-    let producer = producer(broker, &[]);
-    for (partition, key, value) in records {
-        let mut record = BaseRecord::<str, str>::to(topic)
-            .partition(*partition)
-            .timestamp(1_700_000_000_000);
-        if let Some(key) = key {
-            record = record.key(key);
-        }
-        if let Some(value) = value {
-            record = record.payload(value);
-        }
-        producer.send(record).map_err(|(error, _)| error).unwrap();
-    }
-    producer.flush(WAIT).unwrap();
-}
-
-fn table(broker: &Broker, connector: &str, options: &[(&str, &str)]) -> Table {
-    let servers = broker.bootstrap_servers();
-    let options = [
-        ("connector", connector),
-        ("properties.bootstrap.servers", servers.as_str()),
-    ]
-    .iter()
-    .chain(options)
-    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-    .collect();
-    let column = |name: &str, data_type| TableColumn {
-        field: Field::new(name, data_type, true),
-        metadata: None,
-        is_virtual: false,
-    };
-    Table {
-        name: "orders".into(),
-        columns: vec![
-            column("id", DataType::Int64),
-            column("qty", DataType::Int64),
-        ],
-        options,
-        ..Table::default()
-    }
-}
-
-fn plain(broker: &Broker, options: &[(&str, &str)]) -> Table {
-    let defaults = [
-        ("topic", "orders"),
-        ("format", "json"),
-        ("scan.startup.mode", "earliest-offset"),
-    ];
-    let mut table = table(broker, "kafka", &defaults);
-    table.options.extend(
-        options
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
-    );
-    table
-}
-
-fn upserted(broker: &Broker, options: &[(&str, &str)]) -> Table {
-    let defaults = [
-        ("topic", "orders"),
-        ("key.format", "json"),
-        ("value.format", "json"),
-    ];
-    let mut table = table(broker, "upsert-kafka", &[&defaults, options].concat());
-    table.primary_key = vec![0];
-    table
-}
-
-fn bounded<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    [&[("scan.bounded.mode", "latest-offset")], more].concat()
-}
-
-/// All polls of all partitions up to their end.
-fn read(table: &Table, wanted: &[Column], rows_max: usize) -> Result<Vec<Polled>> {
-    let source = crate::source(table, wanted)?;
-    let mut polls = Vec::new();
-    for partition in source.partitions()? {
-        let mut reader = source.open(&partition, partition.start)?;
-        loop {
-            let polled = reader.poll(rows_max, Duration::from_millis(200))?;
-            assert!(polled.delta.rows() <= rows_max);
-            let state = polled.state;
-            polls.push(polled);
-            if state == State::End {
-                break;
-            }
-        }
-    }
-    Ok(polls)
-}
-
-/// Weight and the BIGINT columns of each row.
-fn rows(polls: &[Polled]) -> Vec<(i64, Vec<Option<i64>>)> {
-    let mut rows = Vec::new();
-    for polled in polls {
-        for row in 0..polled.delta.rows() {
-            let columns = polled.delta.batch().columns().iter();
-            let value = |column: &arrow::array::ArrayRef| {
-                let column = column.as_primitive::<Int64Type>();
-                column.is_valid(row).then(|| column.value(row))
-            };
-            rows.push((polled.delta.weight(row), columns.map(value).collect()));
-        }
-    }
-    rows
-}
-
-fn ids(table: &Table) -> Vec<i64> {
-    let polls = read(table, &columns::all(table, &[]), 1000).unwrap();
-    rows(&polls)
-        .iter()
-        .map(|(_, row)| row[0].unwrap())
-        .collect()
-}
-
-fn numbered(count: usize) -> Vec<String> {
-    (0..count)
-        .map(|n| format!("{{\"id\":{n},\"qty\":{}}}", n * 2))
-        .collect()
-}
 
 #[test]
 fn records_are_read_from_every_partition_and_resume_at_an_offset() {
@@ -716,228 +565,118 @@ fn options_are_checked_without_a_broker() {
     );
 }
 
-fn write(table: &Table, deltas: &[&str]) -> Result<()> {
-    let mut writer = crate::sink(table)?.open()?;
-    for (step, rows) in deltas.iter().enumerate() {
-        let delta = millstream_dataflow::testing::delta("id bigint, qty bigint", rows);
-        writer.write(Step(step as u64), &delta)?;
-        writer.commit(Step(step as u64))?;
-    }
-    writer.finish(Step(deltas.len() as u64))
-}
-
 #[test]
-fn what_is_written_is_read_back() {
+fn a_table_can_be_of_several_topics() {
     let broker = broker(1);
-    let table = plain(&broker, &bounded(&[]));
-    assert_eq!(
-        crate::check(&table).unwrap().sink,
-        Some(Changes::AppendOnly)
-    );
-    write(&table, &["+1 1 10 / +2 2 20", "+1 3 NULL"]).unwrap();
-    let polls = read(&table, &columns::all(&table, &[]), 100).unwrap();
-    let expected = [
-        (1, vec![Some(1), Some(10)]),
-        (1, vec![Some(2), Some(20)]),
-        (1, vec![Some(2), Some(20)]),
-        (1, vec![Some(3), None]),
-    ];
-    assert_eq!(rows(&polls), expected);
-    let error = write(&table, &["-1 1 10"]).unwrap_err();
-    assert_eq!(error.kind, Kind::User);
+    produce(&broker, "orders-eu", &[(0, None, Some("{\"id\":1}"))]);
+    produce(&broker, "orders-us", &[(0, None, Some("{\"id\":2}"))]);
+    let table = plain(&broker, &bounded(&[("topic", "orders-us; orders-eu")]));
+    assert_eq!(ids(&table), [2, 1]);
+    assert_eq!(crate::check(&table).unwrap().sink, None);
+    let error = crate::sink(&table).unwrap_err();
+    assert!(error.message.contains("several topics"), "{error}");
 }
 
 #[test]
-fn a_changelog_is_written_and_read_back() {
+fn metadata_of_the_format_is_offered_and_read() {
     let broker = broker(1);
-    let table = plain(&broker, &bounded(&[("format", "debezium-json")]));
-    assert_eq!(crate::check(&table).unwrap().sink, Some(Changes::All));
-    write(&table, &["+1 1 10 / +1 2 20", "-1 1 10 / +1 1 11"]).unwrap();
-    let polls = read(&table, &columns::all(&table, &[]), 100).unwrap();
-    let sum: i64 = rows(&polls)
-        .iter()
-        .map(|(weight, row)| weight * row[1].unwrap())
-        .sum();
-    assert_eq!((rows(&polls).len(), sum), (4, 31));
-}
-
-#[test]
-fn upserts_are_written_with_tombstones() {
-    let broker = broker(1);
-    let options = [("value.fields-include", "EXCEPT_KEY")];
-    let table = upserted(&broker, &bounded(&options));
-    assert_eq!(
-        crate::check(&table).unwrap().sink,
-        Some(Changes::Upsert(vec![0]))
-    );
-    write(
-        &table,
-        &["+1 1 10 / +1 2 20", "-1 1 10 / +1 1 11 / -1 2 20"],
-    )
-    .unwrap();
-    let polls = read(&table, &columns::all(&table, &[]), 100).unwrap();
-    let expected = [
-        (1, vec![Some(1), Some(10)]),
-        (1, vec![Some(2), Some(20)]),
-        (1, vec![Some(1), Some(11)]),
-        (-1, vec![Some(2), None]),
-    ];
-    assert_eq!(rows(&polls), expected);
-}
-
-#[test]
-fn records_go_to_the_partitions_that_are_asked_for() {
-    let broker = broker(3);
-    let many: Vec<String> = (0..30).map(|n| format!("+1 {n} {n}")).collect();
-    let many = many.join(" / ");
-    let counts = |topic: &str, options: &[(&str, &str)]| -> Vec<i64> {
-        let table = plain(&broker, &bounded(&[&[("topic", topic)], options].concat()));
-        write(&table, &[&many]).unwrap();
-        let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
-        source
-            .partitions()
-            .unwrap()
-            .iter()
-            .map(|p| p.end.unwrap().0)
-            .collect()
-    };
-    assert_eq!(
-        counts("fixed", &[("sink.partitioner", "fixed")]),
-        [30, 0, 0]
-    );
-    assert_eq!(
-        counts("turns", &[("sink.partitioner", "round-robin")]),
-        [10, 10, 10]
-    );
-    let keyed = counts("keyed", &[("key.format", "json"), ("key.fields", "id")]);
-    assert_eq!(keyed.iter().sum::<i64>(), 30);
-    assert!(keyed.iter().all(|count| *count > 0), "{keyed:?}");
-}
-
-#[test]
-fn timestamps_and_headers_are_written() {
-    let broker = broker(1);
-    let mut table = plain(&broker, &bounded(&[]));
-    table.columns.remove(1);
-    let metadata = source::metadata();
-    let metadata = metadata.iter().filter(|offer| offer.writable);
-    table.columns.extend(metadata.map(|offer| TableColumn {
-        field: Field::new(&offer.key, offer.data_type.clone(), true),
-        metadata: Some(offer.key.clone()),
-        is_virtual: false,
-    }));
-    let all = columns::all(&table, &source::metadata());
-    let sink = crate::sink(&table).unwrap();
-    let headers = broker_headers(&broker);
-    let batch = arrow::array::RecordBatch::try_new(
-        columns::schema(&all),
-        vec![
-            std::sync::Arc::new(arrow::array::Int64Array::from(vec![7])),
-            headers,
-            std::sync::Arc::new(
-                arrow::array::TimestampMillisecondArray::from(vec![1_700_000_000_042])
-                    .with_timezone("UTC"),
-            ),
-        ],
-    )
-    .unwrap();
-    let mut writer = sink.open().unwrap();
-    writer
-        .write(Step(1), &millstream_dataflow::Delta::inserts(batch.clone()))
-        .unwrap();
-    writer.finish(Step(1)).unwrap();
-    let polls = read(&table, &all, 10).unwrap();
-    let found = polls
-        .iter()
-        .map(|p| p.delta.batch())
-        .find(|b| b.num_rows() == 1)
-        .unwrap();
-    assert_eq!(found, &batch);
-}
-
-/// One MAP of headers, as the source reads it.
-fn broker_headers(broker: &Broker) -> arrow::array::ArrayRef {
-    let producer = producer(broker, &[]);
-    let headers = OwnedHeaders::new().insert(Header {
-        key: "trace",
-        value: Some("abc"),
+    let value = "{\"before\":null,\"after\":{\"id\":1,\"qty\":2},\"op\":\"c\",\"ts_ms\":1700000000123,\
+                 \"source\":{\"table\":\"orders\",\"ts_ms\":1700000000000}}";
+    produce(&broker, "orders", &[(0, None, Some(value))]);
+    let mut table = plain(&broker, &bounded(&[("format", "debezium-json")]));
+    let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    table.columns.push(TableColumn {
+        field: Field::new("at", time, true),
+        metadata: Some("value.ingestion-timestamp".into()),
+        is_virtual: true,
     });
-    let record = BaseRecord::<str, str>::to("headers")
-        .payload("{}")
-        .headers(headers);
-    producer.send(record).map_err(|(error, _)| error).unwrap();
-    producer.flush(WAIT).unwrap();
-    let table = plain(broker, &bounded(&[("topic", "headers")]));
-    let wanted = Column {
-        field: Field::new("headers", rows::headers_type(), true),
-        place: Place::Metadata("headers".into()),
-    };
-    let polls = read(&table, &[wanted], 10).unwrap();
+    let capabilities = crate::check(&table).unwrap();
+    assert_eq!(capabilities.source.unwrap().changes, Changes::All);
+    let wanted = columns::all(&table, &capabilities.metadata);
+    assert_eq!(wanted.len(), 3);
+    let polls = read(&table, &wanted, 10).unwrap();
     let batch = polls
         .iter()
         .map(|p| p.delta.batch())
         .find(|b| b.num_rows() == 1)
         .unwrap();
-    std::sync::Arc::clone(batch.column(0))
+    let at = batch.column(2).as_primitive::<TimestampMillisecondType>();
+    assert_eq!(at.value(0), 1_700_000_000_123);
 }
 
 #[test]
-fn a_record_that_is_refused_for_good_ends_the_sink() {
+fn options_of_the_keys_format_are_named_as_they_were_given() {
     let broker = broker(1);
-    let given = [("properties.message.max.bytes", "1000")];
-    let table = plain(&broker, &given);
-    let wide = DataType::Utf8View;
-    let mut texts = table.clone();
-    texts.columns = vec![TableColumn {
-        field: Field::new("text", wide, true),
-        metadata: None,
-        is_virtual: false,
-    }];
-    let mut writer = crate::sink(&texts).unwrap().open().unwrap();
-    let delta =
-        millstream_dataflow::testing::delta("text text", &format!("+1 {}", "x".repeat(5000)));
-    let error = writer.write(Step(1), &delta).unwrap_err();
-    assert_ne!(error.kind, Kind::Retryable, "{error}");
-}
-
-#[test]
-fn exactly_once_and_unreachable_brokers_are_said_clearly() {
-    let broker = broker(1);
-    let table = plain(&broker, &[("sink.delivery-guarantee", "exactly-once")]);
-    let error = crate::check(&table).unwrap_err();
-    assert!(error.message.contains("exactly-once"), "{error}");
-    let mut table = plain(&broker, &[("properties.default.api.timeout.ms", "300")]);
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
+    let given = [
+        ("key.format", "json"),
+        ("key.fields", "id"),
+        ("key.json.ignore-parse-error", "true"),
+    ];
+    let error = crate::check(&plain(&broker, &given)).unwrap_err();
+    assert!(
+        error.message.contains("'key.json.ignore-parse-error'"),
+        "{error}"
+    );
+    assert_eq!(
+        error.hint.as_deref(),
+        Some("did you mean 'key.json.ignore-parse-errors'?")
+    );
+    let given = [
+        ("key.format", "json"),
+        ("key.fields", "id"),
+        ("key.json.ignore-parse-errors", "true"),
+    ];
+    let reads = crate::check(&plain(&broker, &given))
         .unwrap()
-        .local_addr()
+        .source
         .unwrap();
-    table
-        .options
-        .insert("properties.bootstrap.servers".into(), free.to_string());
-    let error = crate::sink(&table).unwrap().open().err().unwrap();
-    assert_eq!(error.kind, Kind::Retryable);
+    assert!(!reads.skips_bad, "the value's format has the key's columns");
+    let given = [("json.ignore-parse-errors", "true")];
+    let reads = crate::check(&plain(&broker, &given))
+        .unwrap()
+        .source
+        .unwrap();
+    assert!(reads.skips_bad);
 }
 
 #[test]
-fn a_commit_while_the_brokers_are_away_is_retryable_and_loses_nothing() {
+fn a_topic_that_is_deleted_while_it_is_read_is_loud() {
     let broker = broker(1);
-    let table = plain(
-        &broker,
-        &bounded(&[("properties.default.api.timeout.ms", "400")]),
-    );
-    let mut writer = crate::sink(&table).unwrap().open().unwrap();
-    let fault = millstream_broker::Fault::on(
-        millstream_broker::ApiKey::Produce,
-        millstream_broker::Action::Close,
-    );
-    broker.faults().inject(fault.times(3));
-    let delta = millstream_dataflow::testing::delta("id bigint, qty bigint", "+1 1 10");
-    writer.write(Step(1), &delta).unwrap();
-    let mut failures = 0;
-    while let Err(error) = writer.commit(Step(1)) {
-        assert_eq!(error.kind, Kind::Retryable, "{error}");
-        failures += 1;
-        assert!(failures < 50);
-    }
-    assert_eq!(ids(&table), [1]);
+    produce(&broker, "orders", &[(0, None, Some("{\"id\":1}"))]);
+    let given = [
+        ("properties.topic.metadata.refresh.interval.ms", "200"),
+        // How long librdkafka takes a missing topic for one that is being made.
+        ("properties.topic.metadata.propagation.max.ms", "100"),
+    ];
+    let table = plain(&broker, &given);
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    let partition = &source.partitions().unwrap()[0];
+    let mut reader = source.open(partition, Offset(0)).unwrap();
+    while reader.poll(10, WAIT).unwrap().position < Offset(1) {}
+    delete_topic(&broker, "orders");
+    let started = crate::clock::now();
+    let error = loop {
+        match reader.poll(10, Duration::from_millis(50)) {
+            Err(error) if error.kind != Kind::Retryable => break error,
+            _ => assert!(
+                started.elapsed() < 3 * WAIT,
+                "nobody said that the topic is gone"
+            ),
+        }
+    };
+    assert_eq!(error.kind, Kind::User);
+    assert!(error.message.contains("orders"), "{error}");
+}
+
+fn delete_topic(broker: &Broker, topic: &str) {
+    use rdkafka::admin::{AdminClient, AdminOptions};
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker.bootstrap_servers());
+    let admin: AdminClient<_> = config.create().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let deleted = runtime.block_on(admin.delete_topics(&[topic], &AdminOptions::new()));
+    deleted.unwrap().remove(0).unwrap();
 }
