@@ -102,6 +102,13 @@ pub(crate) fn open(
 
 /// A file that cannot be read, or not any further.
 pub(crate) fn read_error(name: &str, error: &io::Error) -> Error {
+    // What a store said keeps its kind: it may be retryable.
+    let of_store = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>());
+    if let Some(of_store) = of_store {
+        return of_store.clone();
+    }
     let hint = match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
             Some(

@@ -28,6 +28,9 @@ use std::time::Duration;
 /// How long `write` waits for room in a full queue before it asks to be called again.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 
+/// How long a topic that is not there may take to be made by its being asked for.
+const MADE_WITHIN: Duration = Duration::from_secs(2);
+
 /// Deliveries are looked at each time so many records were produced.
 const SERVE_EVERY: usize = 4096;
 
@@ -141,6 +144,40 @@ impl KafkaSink {
     }
 }
 
+impl KafkaSink {
+    /// How many partitions the topic has. Brokers that make topics when they are first asked for need a moment.
+    fn partitions(&self, producer: &BaseProducer<Deliveries>) -> Result<i32> {
+        let what = format!("the topic '{}' cannot be written", self.topic);
+        let began = clock::now();
+        loop {
+            let metadata = producer
+                .client()
+                .fetch_metadata(Some(&self.topic), self.properties.timeout)
+                .map_err(|error| match error.rdkafka_error_code() {
+                    Some(
+                        code @ (RDKafkaErrorCode::Authentication | RDKafkaErrorCode::InvalidTopic),
+                    ) => code_error(&what, code, &error.to_string()),
+                    _ => unreachable(self.properties.servers(), &format!("{what}: {error}")),
+                })?;
+            let topic = metadata.topics().first();
+            let partitions = topic.map_or(0, |topic| topic.partitions().len() as i32);
+            let code = match topic.and_then(|topic| topic.error()) {
+                None if partitions > 0 => return Ok(partitions),
+                None => RDKafkaErrorCode::UnknownTopicOrPartition,
+                Some(error) => error.into(),
+            };
+            let may_be_made = matches!(
+                code,
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::LeaderNotAvailable
+            );
+            if !may_be_made || began.elapsed() >= MADE_WITHIN {
+                return Err(code_error(&what, code, ""));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
 impl Sink for KafkaSink {
     fn changes(&self) -> Changes {
         match self.upsert {
@@ -151,21 +188,7 @@ impl Sink for KafkaSink {
 
     fn open(&self) -> Result<Box<dyn Writer>> {
         let producer = self.producer()?;
-        let what = format!("the topic '{}' cannot be written", self.topic);
-        let metadata = producer
-            .client()
-            .fetch_metadata(Some(&self.topic), self.properties.timeout)
-            .map_err(|error| match error.rdkafka_error_code() {
-                Some(
-                    code @ (RDKafkaErrorCode::Authentication | RDKafkaErrorCode::InvalidTopic),
-                ) => code_error(&what, code, &error.to_string()),
-                _ => unreachable(self.properties.servers(), &format!("{what}: {error}")),
-            })?;
-        let topic = metadata.topics().first();
-        if let Some(error) = topic.and_then(|topic| topic.error()) {
-            return Err(code_error(&what, error.into(), ""));
-        }
-        let partitions = topic.map_or(0, |topic| topic.partitions().len() as i32);
+        let partitions = self.partitions(&producer)?;
         Ok(Box::new(KafkaWriter {
             topic: self.topic.clone(),
             servers: self.properties.servers().to_owned(),
@@ -178,7 +201,7 @@ impl Sink for KafkaSink {
                 places: self.places.clone(),
                 upsert: self.upsert,
             },
-            partitions: partitions.max(1),
+            partitions,
             turn: 0,
             done: 0,
             producer,

@@ -225,3 +225,16 @@ fn a_commit_while_the_brokers_are_away_is_retryable_and_loses_nothing() {
     }
     assert_eq!(ids(&table), [1]);
 }
+
+#[test]
+fn a_topic_that_is_not_there_cannot_be_written() {
+    let broker = Broker::start_blocking(Config {
+        auto_create_topics: false,
+        ..Config::default()
+    })
+    .unwrap();
+    let table = plain(&broker, &[]);
+    let error = crate::sink(&table).unwrap().open().err().unwrap();
+    assert_eq!(error.kind, Kind::User, "{error}");
+    assert!(error.message.contains("'orders'"), "{error}");
+}
