@@ -11,12 +11,14 @@
 use arrow::array::{
     ArrayRef, BooleanArray, Int64Array, RecordBatch, StringViewBuilder, TimestampMillisecondArray,
 };
-use arrow::datatypes::{Schema, SchemaRef, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMillisecondType};
 use millstream_dataflow::testing::Random;
 use millstream_dataflow::{
     Delta, Expression, Operator, Output, Result, Spec, Step, StepTime, Watermark,
 };
+use millstream_operators::aggregate::{Call, Function};
 use millstream_operators::join::{Join, Key, Kind, Residual};
+use millstream_operators::over::{Frame, Over};
 use millstream_operators::top_k::{Order, TopK};
 use std::sync::Arc;
 
@@ -36,6 +38,18 @@ fn main() -> Result<()> {
         run("q3  auction join person", &q3(), &stream, &[1, 2]);
         run("q18 last bid of bidder, auction", &q18(), &stream, &[0]);
         run("q19 ten best bids with rank", &q19(), &stream, &[0]);
+        run(
+            "bids, sum over 10 preceding of auction",
+            &over(Frame::Rows(Some(10))),
+            &stream,
+            &[0],
+        );
+        run(
+            "bids, sum over all preceding of auction",
+            &over(Frame::Rows(None)),
+            &stream,
+            &[0],
+        );
         let changing = stream.changing();
         run(
             "bids that change, left join auction",
@@ -62,6 +76,7 @@ fn main() -> Result<()> {
 /// Events cut into steps: for each step bids, auctions and persons.
 struct Stream {
     events: usize,
+    step: usize,
     steps: Vec<[Delta; 3]>,
 }
 
@@ -80,7 +95,11 @@ impl Stream {
             ]);
             first = last;
         }
-        Self { events, steps }
+        Self {
+            events,
+            step,
+            steps,
+        }
     }
 }
 
@@ -96,8 +115,14 @@ impl Stream {
         }
         Self {
             events: self.events,
+            step: self.step,
             steps,
         }
+    }
+
+    /// The greatest time of a step.
+    fn passed(&self, number: usize) -> i64 {
+        ((number + 1) * self.step) as i64 / 10 - 1
     }
 }
 
@@ -120,7 +145,7 @@ fn run(name: &str, spec: &dyn Spec, stream: &Stream, inputs: &[usize]) {
     let (before, start) = (resident(), cpu_seconds());
     for (number, step) in stream.steps.iter().enumerate() {
         let deltas: Vec<Delta> = inputs.iter().map(|input| step[*input].clone()).collect();
-        rows += drive(operator.as_mut(), deltas, number as u64);
+        rows += drive(operator.as_mut(), deltas, stream.passed(number));
     }
     let spent = cpu_seconds() - start;
     let fed: usize = stream
@@ -129,14 +154,15 @@ fn run(name: &str, spec: &dyn Spec, stream: &Stream, inputs: &[usize]) {
         .map(|step| inputs.iter().map(|i| step[*i].rows()).sum::<usize>())
         .sum();
     println!(
-        "  {name:34} {:6.2} M events/s {:6.2} M rows/s in, {rows:9} rows out, +{} MB",
+        "  {name:40} {:6.2} M events/s {:6.2} M rows/s in, {rows:9} rows out, +{} MB",
         stream.events as f64 / spent / 1e6,
         fed as f64 / spent / 1e6,
         resident().saturating_sub(before),
     );
 }
 
-fn drive(operator: &mut dyn Operator, deltas: Vec<Delta>, number: u64) -> usize {
+/// One step after which the watermark is this; gives the rows that come out.
+fn drive(operator: &mut dyn Operator, deltas: Vec<Delta>, watermark: i64) -> usize {
     let mut out = Output::default();
     for (port, delta) in deltas.into_iter().enumerate() {
         if !delta.is_empty() {
@@ -144,8 +170,8 @@ fn drive(operator: &mut dyn Operator, deltas: Vec<Delta>, number: u64) -> usize 
         }
     }
     let time = StepTime {
-        step: Step(number),
-        watermark: Watermark(number as i64),
+        step: Step(watermark.unsigned_abs() + 1),
+        watermark: Watermark(watermark),
         now_ms: 0,
     };
     operator.advance(time, &mut out).unwrap();
@@ -172,7 +198,7 @@ fn one_row_steps() -> Result<()> {
         let mut operator = spec.build()?;
         for (number, step) in stream.steps.iter().enumerate() {
             let deltas = inputs.iter().map(|input| step[*input].clone()).collect();
-            drive(operator.as_mut(), deltas, number as u64);
+            drive(operator.as_mut(), deltas, stream.passed(number));
         }
         let delta = &more.steps[0][inputs[0]];
         let rows = delta.rows().min(50_000);
@@ -180,10 +206,10 @@ fn one_row_steps() -> Result<()> {
         let start = cpu_seconds();
         let mut shown = 0;
         for row in single {
-            shown += drive(operator.as_mut(), vec![row], 1_000);
+            shown += drive(operator.as_mut(), vec![row], stream.passed(10));
         }
         let each = (cpu_seconds() - start) / rows as f64 * 1e6;
-        println!("  {name:34} {each:6.2} us a step, {shown} rows out of {rows}");
+        println!("  {name:40} {each:6.2} us a step, {shown} rows out of {rows}");
     }
     Ok(())
 }
@@ -231,6 +257,17 @@ fn q18() -> TopK {
     TopK::new(schema(BID), vec![1, 0], vec![order], 1)
         .append_only()
         .later_first()
+}
+
+fn over(frame: Frame) -> Over {
+    let total = Call {
+        function: Function::Sum,
+        args: vec![2],
+        filter: None,
+        distinct: false,
+        output: Field::new("total", DataType::Int64, true),
+    };
+    Over::new(schema(BID), vec![0], Some(5), frame, vec![total]).unwrap()
 }
 
 fn q19() -> TopK {

@@ -5,6 +5,7 @@ mod deadline;
 pub mod distinct;
 pub mod filter;
 pub mod join;
+pub mod over;
 pub mod project;
 pub mod set_op;
 #[cfg(test)]
