@@ -179,6 +179,30 @@ fn values_in_the_order_of_arrival() {
 }
 
 #[test]
+fn the_last_of_many_values_is_kept() {
+    let spec = aggregate(
+        "k bigint, a text",
+        &[0],
+        &["LAST_VALUE(a)", "FIRST_VALUE(a)"],
+        true,
+    );
+    let line = |n: usize| format!("+1 {} value_number_{n}", n % 3);
+    let script = (0..5).fold(Script::new(), |script, step| {
+        let lines: Vec<String> = (step * 3000..(step + 1) * 3000).map(line).collect();
+        script.step(
+            vec![(0, delta_of(&schema("k bigint, a text"), &lines.join(" / ")))],
+            0,
+        )
+    });
+    let whole = millstream_dataflow::testing::show_sum(&run(&spec, &script, 1, None));
+    let expected: Vec<String> = (0..3)
+        .map(|k| format!("+1 {k} value_number_{} value_number_{k}", 14_997 + k))
+        .collect();
+    // An underscore reads as a space, and prints as one again.
+    assert_eq!(whole, expected.join(" / "));
+}
+
+#[test]
 fn deviations_are_exact_under_retractions() {
     check_random(
         "k int, a bigint, c decimal(10,2)",

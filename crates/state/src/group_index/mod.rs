@@ -103,6 +103,9 @@ impl GroupIndex {
 
     /// The ids of the groups that can be found, ascending.
     pub fn live_ids(&self) -> Vec<u32> {
+        if self.slots.len() == self.ids as usize {
+            return (0..self.ids).collect();
+        }
         let mut ids: Vec<u32> = self.slots.ids().collect();
         ids.sort_unstable();
         ids
@@ -183,6 +186,10 @@ impl GroupIndex {
         ids: &mut Vec<u32>,
         fresh: &mut Vec<u32>,
     ) -> Result<()> {
+        if self.slots.is_empty() {
+            // Most of them will be new.
+            self.slots.reserve(theirs.len());
+        }
         let mut batch = std::mem::take(&mut self.batch);
         batch.copy(&self.layout, &other.words, &other.masks, theirs, scope);
         let text = pack::Stored {

@@ -298,6 +298,12 @@ impl Arena {
         self.dead = 0;
     }
 
+    /// How many bytes it takes, dead ones too.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.starts.clear();

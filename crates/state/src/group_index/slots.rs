@@ -28,6 +28,13 @@ impl Slots {
         }
     }
 
+    /// Makes room for so many more entries; places found before are void.
+    pub(super) fn reserve(&mut self, more: usize) {
+        while (self.len + more) * 8 > self.words.len() * 5 {
+            self.grow();
+        }
+    }
+
     /// Where the search for a tag begins. The table must not be empty: call `reserve_one` first.
     #[inline]
     pub(super) fn home(&self, tag: u32) -> Place {

@@ -118,6 +118,32 @@ fn remove_some(index: &mut GroupIndex, model: &mut HashMap<String, u32>, random:
 }
 
 #[test]
+fn texts_of_groups_that_go_make_room() {
+    let mut index = GroupIndex::new(&[DataType::Utf8View]).unwrap();
+    let text = |n: usize| format!("a text that is longer than a word {n}");
+    let (mut ids, mut fresh) = (Vec::new(), Vec::new());
+    for first in (0..20_000).step_by(100) {
+        let column: ArrayRef = Arc::new(
+            (first..first + 100)
+                .map(|n| Some(text(n)))
+                .collect::<StringViewArray>(),
+        );
+        index.resolve(&[column], 100, &mut ids, &mut fresh).unwrap();
+        for id in &ids[1..] {
+            index.remove(*id);
+            index.release(*id);
+        }
+    }
+    let kept = texts(&index.gather(&index.live_ids()).unwrap());
+    let mut expected: Vec<String> = (0..20_000).step_by(100).map(text).collect();
+    let mut sorted = kept;
+    sorted.sort();
+    expected.sort();
+    assert_eq!(sorted, expected);
+    assert!(index.arena.len() < 4 << 16, "{} bytes", index.arena.len());
+}
+
+#[test]
 fn find_makes_nothing() {
     let mut index = GroupIndex::new(&[DataType::Int64]).unwrap();
     let columns = delta("a bigint", "+1 1 / +1 2").batch().columns().to_vec();
