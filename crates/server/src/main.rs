@@ -1,2 +1,7 @@
 //! The `millstream` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    millstream_server::command()
+}

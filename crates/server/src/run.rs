@@ -1,0 +1,104 @@
+//! `millstream run`: pipeline files as one job, served until the process is told to stop.
+
+use millstream_broker::Broker;
+use millstream_engine::{Config, Engine, render};
+use std::io::Write;
+use std::net::SocketAddr;
+
+use crate::check::read_all;
+use crate::cli::Run;
+use crate::kafka::start_broker;
+use crate::server::{Server, ServerConfig, raise_file_limit};
+
+/// Runs files until SIGINT or SIGTERM.
+pub(crate) fn run(run: &Run) -> Result<(), String> {
+    raise_file_limit();
+    let (text, name) = read_all(&run.files.files)?;
+    if let Some(state) = &run.state {
+        std::fs::create_dir_all(state).map_err(|error| format!("can't create {}: {error}", state.display()))?;
+    }
+    let broker = match run.embedded_kafka {
+        Some(listen) => Some(start_broker(listen, 0, run.state.as_ref().map(|dir| dir.join("kafka")), 1)?),
+        None => None,
+    };
+    let engine = engine(run.workers, broker.as_ref(), &run.set)?;
+    // What is wrong with the files is said before anything is opened to clients.
+    let notes = engine.run(&text).map_err(|error| render(&error, &text, &name))?;
+    notes.iter().for_each(|note| say(&format!("note: {note}")));
+    let config = ServerConfig { pg: Some(run.pg), http: Some(run.http), ..ServerConfig::default() };
+    let server = Server::start(&engine, &config)?;
+    connect_lines(&server, broker.as_ref()).iter().for_each(|line| say(line));
+    wait_for_signal()?;
+    stop(engine, server, broker);
+    Ok(())
+}
+
+/// An engine with the settings of the command line.
+pub(crate) fn engine(workers: Option<usize>, broker: Option<&Broker>, settings: &[(String, String)]) -> Result<Engine, String> {
+    let default = Config::default();
+    let engine = Engine::new(Config { workers: workers.unwrap_or(default.workers), ..default });
+    if let Some(broker) = broker {
+        engine.set("kafka.bootstrap.servers", &broker.bootstrap_servers()).map_err(|error| error.to_string())?;
+    }
+    for (key, value) in settings {
+        engine.set(key, value).map_err(|error| format!("--set {key}={value}: {error}"))?;
+    }
+    Ok(engine)
+}
+
+/// How to reach what runs: a line for each port.
+pub(crate) fn connect_lines(server: &Server, broker: Option<&Broker>) -> Vec<String> {
+    let addresses = server.addresses();
+    let mut lines = Vec::new();
+    if let Some(pg) = addresses.pg {
+        let open = if pg.ip().is_loopback() { "" } else { "   (anyone who reaches this address reads and changes everything: there is no authentication yet)" };
+        lines.push(format!("psql          psql -h {} -p {} -U shop millstream{open}", host(pg), pg.port()));
+    }
+    if let Some(http) = addresses.http {
+        lines.push(format!("status page   http://{}:{}/", host(http), http.port()));
+    }
+    if let Some(broker) = broker {
+        lines.push(format!("Kafka         {}   (embedded: for development, not for production)", broker.bootstrap_servers()));
+    }
+    lines
+}
+
+fn host(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => "localhost".to_owned(),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => "localhost".to_owned(),
+        SocketAddr::V4(address) if address.ip().is_loopback() => "localhost".to_owned(),
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    }
+}
+
+/// A line for the person at the terminal.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub(crate) fn wait_for_signal() -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("can't wait for signals: {error}"))?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let terminated = signal(SignalKind::terminate());
+        let mut terminated = terminated.map_err(|error| format!("can't wait for signals: {error}"))?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted.map_err(|error| format!("can't wait for signals: {error}")),
+            _ = terminated.recv() => Ok(()),
+        }
+    })
+}
+
+/// Ends everything in order: no more clients, then the job with all its sinks committed, then the broker.
+pub(crate) fn stop(engine: Engine, server: Server, broker: Option<Broker>) {
+    say("stopping: what was written is committed");
+    drop(server);
+    engine.stop();
+    drop(engine);
+    drop(broker);
+}
+
