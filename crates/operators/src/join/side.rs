@@ -6,7 +6,7 @@ use crate::project;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millstream_dataflow::operator::Checkpointed;
-use millstream_dataflow::{Delta, Result, Weights, hash};
+use millstream_dataflow::{Delta, Error, Result, Weights, hash};
 use millstream_state::{Arrangement, NONE, Retention};
 
 /// Rows of a side that arrived together.
@@ -37,6 +37,7 @@ pub(super) struct Side {
     stored: Vec<usize>,
     keys: Vec<usize>,
     strict: Vec<usize>,
+    append_only: bool,
     counts: Option<usize>,
     pub(super) deadlines: Option<Deadlines>,
     restored: bool,
@@ -67,6 +68,7 @@ impl Side {
             stored: plan.stored.clone(),
             keys: plan.keys.clone(),
             strict: plan.strict.clone(),
+            append_only: plan.append_only,
             counts,
             deadlines: plan.deadline.map(Deadlines::new),
             restored: false,
@@ -79,6 +81,12 @@ impl Side {
     }
 
     pub(super) fn arrive(&self, delta: Delta) -> Result<Arrivals> {
+        if self.append_only && !delta.is_append_only() {
+            return Err(
+                Error::internal("an input that was planned as append-only retracts a row")
+                    .detail("in a join"),
+            );
+        }
         let columns = delta.batch().columns();
         let keys: Vec<ArrayRef> = self
             .keys

@@ -403,6 +403,28 @@ fn it_says_what_it_does_and_how_rows_are_spread() {
 }
 
 #[test]
+fn an_input_that_was_to_append_only_is_held_to_it() {
+    let keys = vec![Key {
+        left: 0,
+        right: 0,
+        null_equal: false,
+    }];
+    for kind in [Kind::Inner, Kind::LeftSemi] {
+        let join = Join::new(schema(LEFT), schema(RIGHT), kind, keys.clone());
+        let mut operator = join.append_only(true, false).build().unwrap();
+        let mut out = millstream_dataflow::Output::default();
+        let failed = operator.step(0, delta(LEFT, "-1 1 x 2"), &mut out);
+        assert!(failed.unwrap_err().message.contains("append-only"));
+        operator
+            .step(1, delta(RIGHT, "+1 1 2 x"), &mut out)
+            .unwrap();
+        operator
+            .step(1, delta(RIGHT, "-1 1 2 x"), &mut out)
+            .unwrap();
+    }
+}
+
+#[test]
 fn texts_in_the_state_do_not_point_into_the_input() {
     let keys = vec![Key {
         left: 0,

@@ -5,7 +5,7 @@ use super::{LatestRows, TopK, Winner};
 use crate::deadline::{DeadlinePlan, Deadlines};
 use arrow::array::{ArrayRef, BooleanArray};
 use millstream_dataflow::operator::Checkpointed;
-use millstream_dataflow::{Delta, Operator, Output, Result, StepTime, Watermark};
+use millstream_dataflow::{Delta, Error, Operator, Output, Result, StepTime, Watermark};
 use millstream_state::NONE;
 
 /// The running operator.
@@ -53,6 +53,9 @@ impl<R: Ranker> First<R> {
     }
 
     fn settle(&mut self, delta: &Delta, out: &mut Output) -> Result<()> {
+        if !delta.is_append_only() {
+            return Err(retracts());
+        }
         let batch = delta.batch();
         let mut groups = std::mem::take(&mut self.groups);
         self.rows.resolve(batch, &mut groups)?;
@@ -168,6 +171,10 @@ impl<R: Ranker> First<R> {
         }
         Ok(())
     }
+}
+
+pub(super) fn retracts() -> Error {
+    Error::internal("an input that was planned as append-only retracts a row").detail("in a Top-N")
 }
 
 /// The rows whose window is still open; the others are counted.

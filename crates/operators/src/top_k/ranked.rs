@@ -7,7 +7,7 @@
 //! Of an append-only input rows that cannot show are never kept: most rows of a batch are turned away by one comparison
 //! with the last of their list. Rows that enter wait in the batch until the end of the step, since many leave again.
 
-use super::first::on_time;
+use super::first::{on_time, retracts};
 use super::latest::take;
 use super::order::Ranker;
 use super::ordered::{Entry, Ordered};
@@ -471,10 +471,6 @@ fn difference(before: &mut [Shown], now: &mut [Shown], turns: &mut Vec<(Shown, i
     };
     only(before, now, -1, turns);
     only(now, before, 1, turns);
-}
-
-fn retracts() -> Error {
-    Error::internal("an input that was planned as append-only retracts a row")
 }
 
 fn absent() -> Error {

@@ -238,6 +238,20 @@ fn a_retraction_of_nothing_is_an_error() {
     assert!(failed.message.contains("not there"), "{failed}");
 }
 
+#[test]
+fn an_input_that_was_to_append_only_is_held_to_it() {
+    for limit in [1, 2] {
+        let spec = TopK::new(schema(COLUMNS), vec![0], by_value(false, true), limit).append_only();
+        let mut operator = spec.build().unwrap();
+        let mut out = Output::default();
+        operator
+            .step(0, delta(COLUMNS, "+1 a 1 n / -1 a 1 n"), &mut out)
+            .unwrap();
+        let failed = operator.advance(at(0), &mut out).unwrap_err();
+        assert!(failed.message.contains("append-only"), "{failed}");
+    }
+}
+
 fn at(watermark: i64) -> StepTime {
     StepTime {
         step: Step(1),

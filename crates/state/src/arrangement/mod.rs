@@ -165,12 +165,6 @@ impl Arrangement {
         Ok(at)
     }
 
-    /// Adds all rows to `out`, ascending, as matches of row `row`.
-    pub fn all(&self, row: u32, out: &mut Matches) {
-        out.ids.extend(self.log.ids());
-        out.rows.resize(out.ids.len(), row);
-    }
-
     /// Adds rows with these hashes of their keys and weight 1. `ids` is cleared and gets the id of each.
     pub fn insert(
         &mut self,

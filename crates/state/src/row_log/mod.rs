@@ -34,6 +34,9 @@ pub const NONE: u32 = u32::MAX;
 /// The most rows that a log holds: ids keep a bit for their users.
 const ROWS_MAX: usize = 1 << 31;
 
+/// A list of changed rows that is longer than this, and than four times the live rows, is sorted out.
+const DIRTY_MAX: usize = 1 << 20;
+
 /// A log of rows.
 #[derive(Debug)]
 pub struct RowLog {
@@ -243,6 +246,11 @@ impl RowLog {
     fn touch(&mut self, id: u32) {
         if let Some(dirty) = &mut self.dirty {
             dirty.push(id);
+            // The same few rows may change very often between two saves.
+            if dirty.len() >= DIRTY_MAX.max(4 * self.live.rows()) {
+                dirty.sort_unstable();
+                dirty.dedup();
+            }
         }
     }
 
