@@ -14,7 +14,7 @@ mod running;
 mod tests;
 
 use crate::aggregate::{Call, Function, Plan, show};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use millstream_dataflow::operator::Bound;
 use millstream_dataflow::{Error, Operator, Partitioning, Result, Spec};
 use running::Running;
@@ -31,6 +31,13 @@ pub enum Frame {
     Range(Option<i64>),
 }
 
+/// LAG: a column of the row that is this many rows before, NULL where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lag {
+    column: usize,
+    rows: u64,
+}
+
 /// Aggregates over the rows before each row.
 #[derive(Clone, Debug)]
 pub struct Over {
@@ -39,6 +46,7 @@ pub struct Over {
     time: Option<usize>,
     frame: Frame,
     calls: Vec<Call>,
+    lags: Vec<Lag>,
     schema: SchemaRef,
     /// The columns of the input that partition and calls use, and the plan over them.
     used: Vec<usize>,
@@ -95,9 +103,37 @@ impl Over {
             time,
             frame,
             calls,
+            lags: Vec::new(),
             used,
             plan: Arc::new(plan),
             refolds,
+        })
+    }
+
+    /// Adds a last column of this name: `column` of the row that is `rows` before, NULL where there is none (LAG).
+    ///
+    /// # Errors
+    /// `Internal` unless the frame is of ROWS, and that row is in it.
+    pub fn lag(self, column: usize, rows: u64, name: &str) -> Result<Self> {
+        if !matches!(self.frame, Frame::Rows(Some(frame)) if rows <= frame) {
+            return Err(Error::internal(format!(
+                "LAG over {rows} rows needs a frame of as many rows"
+            )));
+        }
+        let lagged = self.input.project(&[column])?;
+        let mut fields: Vec<Field> = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.as_ref().clone())
+            .collect();
+        fields.push(lagged.field(0).clone().with_name(name).with_nullable(true));
+        let mut lags = self.lags;
+        lags.push(Lag { column, rows });
+        Ok(Self {
+            schema: Arc::new(Schema::new(fields)),
+            lags,
+            ..self
         })
     }
 
@@ -118,6 +154,10 @@ impl fmt::Display for Over {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Over: ")?;
         show(f, &self.input, &self.partition, &self.calls)?;
+        for lag in &self.lags {
+            let name = self.input.field(lag.column).name();
+            write!(f, " LAG({name}, {})", lag.rows)?;
+        }
         match self.time {
             Some(time) => write!(f, " in order of {}", self.input.field(time).name())?,
             None => f.write_str(" in order of arrival")?,

@@ -150,6 +150,10 @@ impl Rows {
         self.log.gather(column, ids)
     }
 
+    pub(super) fn gather_or_null(&self, column: usize, ids: &[u32]) -> Result<ArrayRef> {
+        self.log.gather_or_null(column, ids)
+    }
+
     /// These rows are in a frame now.
     pub(super) fn frame(&mut self, ids: &[u32]) {
         let framed = self.arrival + 1;

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millstream_dataflow::operator::Checkpointed;
 use millstream_dataflow::{Delta, Operator, Output, Result, StepTime, Watermark};
-use millstream_state::{Cells, GroupIndex};
+use millstream_state::{Cells, GroupIndex, NONE};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub(super) struct Running {
     /// Partitions by when a row leaves their frame for good (RANGE).
     leaving: BTreeMap<i64, Vec<u32>>,
     cells: Vec<Cells>,
+    /// For each LAG the rows that it looks at, one a result.
+    lagged: Vec<Vec<u32>>,
     watermark: Watermark,
     /// The number of the next row that is folded, in the order of folding.
     folded: u64,
@@ -75,6 +77,7 @@ impl Running {
             frames: Vec::new(),
             pending: Vec::new(),
             leaving: BTreeMap::new(),
+            lagged: vec![Vec::new(); spec.lags.len()],
             watermark: Watermark::MIN,
             folded: 0,
         })
@@ -103,6 +106,11 @@ impl Running {
         let mut columns = input.collect::<Result<Vec<ArrayRef>>>()?;
         columns.extend(self.totals.groups.decode(&self.cells, Some(&picks))?);
         self.cells.iter_mut().for_each(Cells::clear);
+        for (lag, lagged) in self.spec.lags.iter().zip(&mut self.lagged) {
+            let looked_at: Vec<u32> = picks.iter().map(|pick| lagged[*pick as usize]).collect();
+            columns.push(self.rows.gather_or_null(lag.column, &looked_at)?);
+            lagged.clear();
+        }
         let batch = project::batch(&self.spec.schema, columns, ids.len())?;
         out.push(Delta::inserts(batch));
         if self.spec.is_bounded() {
@@ -163,6 +171,11 @@ impl Running {
         for unit in round {
             if self.spec.is_bounded() {
                 self.slide(unit, &mut left);
+                let frame = &self.frames[unit.partition as usize];
+                for (lag, lagged) in self.spec.lags.iter().zip(&mut self.lagged) {
+                    let at = frame.len().checked_sub(lag.rows as usize + 1);
+                    lagged.push(at.map_or(NONE, |at| frame[at].id));
+                }
             }
             if self.spec.refolds {
                 let frame = &self.frames[unit.partition as usize];

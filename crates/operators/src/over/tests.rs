@@ -167,6 +167,34 @@ fn without_a_time_rows_are_taken_as_they_arrive() {
 }
 
 #[test]
+fn lag_looks_at_rows_before() {
+    let script = |rows: &str, watermark: i64| {
+        let rows = rows.replace('@', "1970-01-01T00:00:0");
+        Script::new().step(vec![(0, delta(COLUMNS, &rows))], watermark)
+    };
+    let script = script(
+        "+1 a @3 3 / +1 a @1 1 / +1 b @1 9 / +1 a @2 NULL / +1 a @4 4",
+        9000,
+    );
+    let over = Over::new(
+        schema(COLUMNS),
+        vec![0],
+        Some(1),
+        Frame::Rows(Some(2)),
+        vec![],
+    )
+    .unwrap();
+    assert!(over.clone().lag(2, 3, "far").is_err());
+    let over = over.lag(2, 1, "one").unwrap().lag(2, 2, "two").unwrap();
+    let expected = "+1 a @1 1 NULL NULL / +1 a @2 NULL 1 NULL / +1 a @3 3 NULL 1 / +1 a @4 4 3 NULL / +1 b @1 9 NULL NULL";
+    assert_eq!(
+        check(&over, &script),
+        expected.replace('@', "1970-01-01T00:00:0")
+    );
+    assert_eq!(over.schema().field(4).name(), "two");
+}
+
+#[test]
 fn late_rows_are_counted_and_old_ones_dropped() {
     let frame = Frame::Range(Some(2000));
     for calls in [calls(), in_order_calls()] {
