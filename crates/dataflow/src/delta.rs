@@ -53,7 +53,7 @@ impl Delta {
                 weights.len()
             )));
         }
-        let zeros = weights.values().iter().any(|weight| *weight == 0);
+        let zeros = weights.values().contains(&0);
         if weights.values().iter().all(|weight| *weight == 1) {
             return Ok(Self::inserts(batch));
         }

@@ -3,6 +3,7 @@
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, not_impl_err};
+use datafusion::logical_expr::expr::AggregateFunctionParams;
 use datafusion::logical_expr::function::{AccumulatorArgs, PartitionEvaluatorArgs, StateFieldsArgs, WindowUDFFieldArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl,
@@ -24,6 +25,10 @@ pub const NAMES: [&str; 7] = ["count", "sum", "avg", "min", "max", "first_value"
 
 /// The aggregate function of this name, if there is one.
 pub fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
+    if matches!(name, "grouping" | "grouping_id") {
+        // Resolved to a column by an analyzer rule, never computed.
+        return Some(datafusion::functions_aggregate::grouping::grouping_udaf());
+    }
     Function::parse(name)?;
     let signature = Signature::variadic_any(Volatility::Immutable);
     let signature = Signature::one_of(vec![signature.type_signature, datafusion::logical_expr::TypeSignature::Nullary], Volatility::Immutable);
@@ -55,6 +60,17 @@ impl AggregateUDFImpl for Aggregate {
 
     fn is_nullable(&self) -> bool {
         self.name != "count"
+    }
+
+    /// With the arguments in full: DataFusion's own name leaves casts out, and AVG(i) would be AVG(CAST(i AS DOUBLE)).
+    fn schema_name(&self, params: &AggregateFunctionParams) -> Result<String> {
+        let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment: _ } = params;
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let distinct = if *distinct { "DISTINCT " } else { "" };
+        let filter = filter.as_ref().map(|filter| format!(" FILTER ({filter})")).unwrap_or_default();
+        let order: Vec<String> = order_by.iter().map(ToString::to_string).collect();
+        let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
+        Ok(format!("{}({distinct}{}{order}){filter}", self.name, args.join(", ")))
     }
 
     fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {

@@ -10,7 +10,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion, Tr
 use datafusion::common::{DFSchemaRef, Result, ScalarValue};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, TryCast};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, FetchType, LogicalPlan, LogicalPlanBuilder, Subquery, TryCast};
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::{TypeCoercion, TypeCoercionRewriter};
 use datafusion::optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
@@ -29,9 +29,10 @@ use datafusion::optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggreg
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext, OptimizerRule};
-use millstream_functions::cast::{self, CharLen};
+use millstream_functions::cast::{self, CharLen, Mode, Target};
 use std::sync::Arc;
 
+use crate::aggregates;
 use crate::types::FLINK_TYPE;
 
 /// Gives a bound plan its final types.
@@ -69,7 +70,11 @@ pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
         Arc::new(PushDownLeafProjections::new()),
         Arc::new(OptimizeProjections::new()),
     ];
-    Optimizer::with_rules(rules).optimize(plan, &OptimizerContext::new(), |_, _| {})
+    let mut config = ConfigOptions::default();
+    // A scalar subquery changes as its rows do: it is a join like any other, never a value read once.
+    config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let context = OptimizerContext::new_with_config_options(Arc::new(config));
+    Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})
 }
 
 struct Casts {
@@ -117,6 +122,7 @@ impl TreeNodeRewriter for Rewriter<'_> {
             Expr::Literal(ScalarValue::Utf8(text), metadata) => Transformed::yes(Expr::Literal(ScalarValue::Utf8View(text), metadata)),
             Expr::Cast(Cast { expr, field }) => self.cast(*expr, field, false)?,
             Expr::TryCast(TryCast { expr, field }) => self.cast(*expr, field, true)?,
+            Expr::ScalarSubquery(subquery) => single_value(subquery)?,
             other => Transformed::no(other),
         })
     }
@@ -125,16 +131,49 @@ impl TreeNodeRewriter for Rewriter<'_> {
 impl Rewriter<'_> {
     fn cast(&self, expr: Expr, field: FieldRef, is_try: bool) -> Result<Transformed<Expr>> {
         let from = expr.get_type(self.schema.as_ref())?;
-        let length = field.metadata().get(FLINK_TYPE).and_then(|name| char_len(name));
-        let to = field.data_type().clone();
-        if from == DataType::Null || (length.is_none() && !cast::needs_flink(&from, &to)) {
+        let name = field.metadata().get(FLINK_TYPE).map_or("", String::as_str);
+        let to = Target { data_type: field.data_type().clone(), char_len: char_len(name), fraction: fraction(name) };
+        let is_plain = to.char_len.is_none() && to.fraction.is_none() && !cast::needs_flink(&from, &to.data_type);
+        if from == DataType::Null || is_plain {
             let expr = Box::new(expr);
             return Ok(Transformed::no(if is_try { Expr::TryCast(TryCast { expr, field }) } else { Expr::Cast(Cast { expr, field }) }));
         }
         let options = millstream_functions::Options { time_zone: self.time_zone.to_owned() };
-        let function = if is_try { cast::try_cast_udf(to, length, &options) } else { cast::cast_udf(to, length, &options) };
-        Ok(Transformed::yes(function.call(vec![expr])))
+        let mode = if is_try { Mode::Try } else { Mode::Strict };
+        Ok(Transformed::yes(cast::udf(to, mode, &options).call(vec![expr])))
     }
+}
+
+/// A scalar subquery that could give several rows fails when it does.
+fn single_value(subquery: Subquery) -> Result<Transformed<Expr>> {
+    if !subquery.outer_ref_columns.is_empty() || gives_one_row(&subquery.subquery) {
+        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
+    }
+    let plan = subquery.subquery.as_ref().clone();
+    let (Some(column), Some(function)) = (plan.schema().columns().into_iter().next(), aggregates::aggregate("single_value")) else {
+        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
+    };
+    let name = column.name.clone();
+    let value = function.call(vec![Expr::Column(column)]).alias(name);
+    let plan = LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), vec![value])?.build()?;
+    Ok(Transformed::yes(Expr::ScalarSubquery(subquery.with_plan(Arc::new(plan)))))
+}
+
+fn gives_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Projection(projection) => gives_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => gives_one_row(&alias.input),
+        LogicalPlan::Limit(limit) => matches!(limit.get_fetch_type(), Ok(FetchType::Literal(Some(0 | 1)))),
+        LogicalPlan::EmptyRelation(_) => true,
+        _ => false,
+    }
+}
+
+/// The digits of a second in `TIME(p)`, `TIMESTAMP(p)` or `TIMESTAMP_LTZ(p)`.
+fn fraction(name: &str) -> Option<u8> {
+    let digits = ["TIMESTAMP_LTZ(", "TIMESTAMP(", "TIME("].iter().find_map(|prefix| name.strip_prefix(prefix))?;
+    digits.strip_suffix(')')?.parse().ok()
 }
 
 fn char_len(name: &str) -> Option<CharLen> {

@@ -5,7 +5,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, DataFusionError, Result, TableReference, ToDFSchema, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{
-    ContextProvider, ExprPlanner, PlannedRelation, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RelationPlanner,
+    ContextProvider, ExprPlanner, PlannedRelation, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr, RawWindowExpr, RelationPlanner,
     RelationPlannerContext, RelationPlanning, TypePlanner,
 };
 use datafusion::logical_expr::{
@@ -230,13 +230,24 @@ impl ExprPlanner for Operators {
 
     /// COUNT(*) counts a constant.
     fn plan_aggregate(&self, mut raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        #[expect(deprecated, reason = "the binder still makes it for COUNT(*)")]
-        let is_star = matches!(raw.args.as_slice(), [Expr::Wildcard { .. }] | []);
-        if raw.func.name() == "count" && is_star {
+        if raw.func.name() == "count" && is_star(&raw.args) {
             raw.args = vec![lit(1_i64)];
         }
         Ok(PlannerResult::Original(raw))
     }
+
+    fn plan_window(&self, mut raw: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
+        if raw.func_def.name() == "count" && is_star(&raw.args) {
+            raw.args = vec![lit(1_i64)];
+        }
+        Ok(PlannerResult::Original(raw))
+    }
+}
+
+fn is_star(args: &[Expr]) -> bool {
+    #[expect(deprecated, reason = "the binder still makes it for COUNT(*)")]
+    let is_star = matches!(args, [Expr::Wildcard { .. }] | []);
+    is_star
 }
 
 fn field_of(expr: Expr, name: Expr) -> Expr {
@@ -266,6 +277,9 @@ impl RelationPlanner for TableFunctions {
             let hint = error.hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
             DataFusionError::Plan(format!("{}{hint}", error.message))
         })?;
+        if let TableFactor::Table { name, version: Some(_), .. } = &relation {
+            return plan_err!("`{name}` FOR SYSTEM_TIME AS OF: temporal joins can't be maintained yet\nhint: join the current version: JOIN `{name}` ON ...");
+        }
         let Some(call) = call else { return Ok(RelationPlanning::Original(Box::new(relation))) };
         let input = context.plan(call.input.to_table_factor())?;
         let time = match call.time.as_slice() {

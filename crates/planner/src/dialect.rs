@@ -7,8 +7,10 @@
 
 use sqlparser::ast::{
     CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem, TrimWhereField, Value, ValueWithSpan, VisitMut, VisitorMut,
+    LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem, TimezoneInfo, TrimWhereField, TypedString, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
+use millstream_sql::Type;
 use std::ops::ControlFlow;
 
 use crate::group_windows;
@@ -66,6 +68,9 @@ impl VisitorMut for Rewriter {
             interval.fractional_seconds_precision = None;
             keep_number(&mut interval.value);
         }
+        if let Expr::TypedString(literal) = expr {
+            time_literal(literal);
+        }
         ControlFlow::Continue(())
     }
 
@@ -97,6 +102,13 @@ fn typed_number(expr: &Expr) -> Option<Expr> {
     };
     let kept = Expr::Value(Value::Number(text.clone(), true).into());
     Some(Expr::Cast { kind: CastKind::Cast, expr: Box::new(kept), data_type, format: None, array: false })
+}
+
+/// `TIMESTAMP '...'` has as many digits of a second as were written.
+fn time_literal(literal: &mut TypedString) {
+    let (DataType::Timestamp(None, TimezoneInfo::None), Value::SingleQuotedString(text)) = (&literal.data_type, &literal.value.value) else { return };
+    let digits = text.split_once('.').map_or(0, |(_, digits)| digits.len().min(9)) as u8;
+    literal.data_type = Type::Timestamp(digits).nullable().to_sql();
 }
 
 /// Flink calls an unnamed column after its last field name, or `EXPR$i`.

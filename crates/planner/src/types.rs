@@ -1,6 +1,7 @@
 //! Flink's logical types as Arrow's, and back for people.
 //!
-//! A field remembers the length of CHAR, VARCHAR, BINARY and VARBINARY in its metadata: Arrow's strings have none.
+//! A field remembers in its metadata what Arrow's types do not say: the length of CHAR, VARCHAR, BINARY and VARBINARY, and the
+//! digits of a second of TIME and TIMESTAMP.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
@@ -15,7 +16,8 @@ pub const FLINK_TYPE: &str = "millstream.type";
 pub fn field(name: &str, kind: &FieldType, time_zone: &str) -> Field {
     let field = Field::new(name, data_type(&kind.kind, time_zone), kind.nullable);
     match &kind.kind {
-        Type::Char(_) | Type::Binary(_) => with_type(field, kind),
+        Type::Char(_) | Type::Binary(_) | Type::Time(_) => with_type(field, kind),
+        Type::Timestamp(precision) | Type::TimestampLtz(precision) if ![3, 6, 9].contains(precision) => with_type(field, kind),
         Type::VarChar(length) | Type::VarBinary(length) if *length != i32::MAX as u32 => {
             with_type(field, kind)
         }

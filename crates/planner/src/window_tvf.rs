@@ -51,7 +51,12 @@ impl WindowTvf {
                 field.name()
             );
         }
-        let bound = |name: &str, role| time::with_role(Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, None), false), role);
+        // The bounds are local times. They tell what the watermark, an instant, has closed only where the two are the same.
+        let is_utc = zone(field.data_type()).is_none_or(|zone| zone.as_ref() == "UTC");
+        let bound = |name: &str, role| {
+            let field = Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, None), false);
+            if is_utc { time::with_role(field, role) } else { field }
+        };
         let rowtime = Field::new(COLUMNS[2], DataType::Timestamp(TimeUnit::Millisecond, zone(field.data_type())), false);
         let added = [bound(COLUMNS[0], Role::WindowStart), bound(COLUMNS[1], Role::WindowEnd), time::with_role(rowtime, Role::Rowtime)];
         let fields = input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));

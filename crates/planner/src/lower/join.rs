@@ -5,7 +5,7 @@ use datafusion::common::{DFSchema, NullEquality};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{self, Expr, JoinType};
 use millstream_dataflow::{Error, Result};
-use millstream_operators::join::{Expiry, Join, Key, Kind, Residual};
+use millstream_operators::join::{Expiry, Join, Key, Kind, NotIn, Residual};
 use std::sync::Arc;
 
 use super::rows::column_of;
@@ -21,6 +21,9 @@ impl Lowering<'_> {
         let (left_on, right_on): (Vec<&Expr>, Vec<&Expr>) = plan.on.iter().map(|(left, right)| (left, right)).unzip();
         let (left, left_keys) = self.with_keys(left, &left_on)?;
         let (right, right_keys) = self.with_keys(right, &right_on)?;
+        if plan.null_aware && plan.join_type == JoinType::LeftAnti {
+            return self.not_in(plan, &left, &right, &left_keys, &right_keys);
+        }
         let null_equal = plan.null_equality == NullEquality::NullEqualsNull;
         let keys: Vec<Key> = left_keys.iter().zip(&right_keys).map(|(left, right)| Key { left: *left, right: *right, null_equal }).collect();
         let kind = kind(plan)?;
@@ -32,14 +35,33 @@ impl Lowering<'_> {
         if let Some(filter) = &plan.filter {
             spec = spec.residual(residual(filter, &left, &right)?);
         }
-        let append_only = kind == Kind::Inner && left.append_only && right.append_only;
+        let inputs_append = left.append_only && right.append_only;
+        let mut append_only = inputs_append && kind == Kind::Inner;
         if let Some(expiry) = Self::expiry(plan, &left, &right, &keys) {
             spec = spec.expiry(expiry);
+            // As in Flink: a row without a partner is put out once, when none can come any more.
+            if inputs_append {
+                spec = spec.padding_at_expiry();
+                append_only = true;
+            }
         }
         let schema = engine_schema(&plan.schema);
         let stream = self.stream(Arc::new(spec), &[&left, &right], &plan.schema);
         let key = unique(kind, &left, &right, &left_keys, &right_keys, width);
         Ok(Stream { schema, append_only, key, ..stream })
+    }
+
+    /// NOT IN where NULLs can be: no rows at all once the right side has a NULL, and none with a NULL key once it has any row.
+    fn not_in(&mut self, plan: &logical_expr::Join, left: &Stream, right: &Stream, left_keys: &[usize], right_keys: &[usize]) -> Result<Stream> {
+        let ([left_key], [right_key], None) = (left_keys, right_keys, &plan.filter) else {
+            return Err(Error::user("NOT IN over several columns, or correlated, can't be maintained where NULLs can be")
+                .hint("write NOT EXISTS, or add IS NOT NULL to the subquery"));
+        };
+        let spec = NotIn::new(Arc::clone(&left.schema), *left_key, Arc::clone(&right.schema), *right_key);
+        let rows = self.stream(Arc::new(spec), &[left, right], &left.names);
+        let kept = (0..plan.schema.fields().len()).map(|idx| column_of(&rows, idx)).collect();
+        let stream = self.project(&rows, kept, &plan.schema, engine_schema(&plan.schema))?;
+        Ok(Stream { append_only: false, key: left.key.clone(), ..stream })
     }
 
     /// A stream with the join's keys as columns, appended where they are not there yet.
@@ -103,10 +125,6 @@ fn kind(plan: &logical_expr::Join) -> Result<Kind> {
         JoinType::Right => Kind::Right,
         JoinType::Full => Kind::Full,
         JoinType::LeftSemi => Kind::LeftSemi,
-        JoinType::LeftAnti if plan.null_aware => {
-            return Err(Error::user("NOT IN over a column that can be NULL can't be maintained incrementally yet")
-                .hint("write NOT EXISTS, or add IS NOT NULL to the subquery"));
-        }
         JoinType::LeftAnti => Kind::LeftAnti,
         JoinType::RightSemi => Kind::RightSemi,
         JoinType::RightAnti => Kind::RightAnti,

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod join;
+mod over;
 mod rows;
 mod scan;
 mod sink;
@@ -183,7 +184,10 @@ impl Lowering<'_> {
         match plan {
             LogicalPlan::Projection(projection) => self.projection(projection),
             LogicalPlan::Filter(filter) => self.filter(filter),
-            LogicalPlan::Window(window) => self.ranking(window, None, true),
+            LogicalPlan::Window(window) => match self.over(window)? {
+                Some(stream) => Ok(stream),
+                None => self.ranking(window, None, true),
+            },
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Join(join) => self.join(join),

@@ -102,6 +102,11 @@ impl Lowering<'_> {
         if let Some(column) = window_end {
             spec = spec.window_end(column);
         }
+        // As in Flink: the rows of a window are put out once, when it closes.
+        let append_only = window_end.is_some() && rows.append_only;
+        if append_only {
+            spec = spec.at_expiry();
+        }
         let stream = self.stream(Arc::new(spec), &[&rows], names);
         let key = match (limit, ranking.rank) {
             (1, Rank::RowNumber) => Some(partition),
@@ -109,7 +114,7 @@ impl Lowering<'_> {
             (_, Rank::RowNumber | Rank::Rank | Rank::DenseRank) => input.key.clone(),
         };
         let key = key.filter(|key: &Vec<usize>| key.iter().all(|idx| *idx < names.fields().len()));
-        Ok(Stream { schema: engine_schema(names), append_only: false, key, ..stream })
+        Ok(Stream { schema: engine_schema(names), append_only, key, ..stream })
     }
 
     pub(super) fn limit(&mut self, limit: &Limit) -> Result<Stream> {
