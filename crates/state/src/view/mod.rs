@@ -28,11 +28,9 @@ use arrow::compute::{self, SortOptions};
 use arrow::datatypes::SchemaRef;
 use checkpoint::Tracked;
 use chunk::Chunk;
-use foldhash::fast::FixedState;
 use index::Index;
 use millstream_dataflow::{Delta, Error, Result, hash};
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The rows that a chunk holds at most.
@@ -358,7 +356,7 @@ impl ViewTable {
 struct Comparators<'a> {
     columns: &'a [ArrayRef],
     stored: &'a [usize],
-    made: HashMap<usize, Vec<DynComparator>, FixedState>,
+    made: Vec<Option<Vec<DynComparator>>>,
 }
 
 impl<'a> Comparators<'a> {
@@ -366,18 +364,23 @@ impl<'a> Comparators<'a> {
         Self {
             columns,
             stored,
-            made: HashMap::default(),
+            made: Vec::new(),
         }
     }
 
     fn equal(&mut self, chunks: &[Chunk], row: usize, place: Place) -> Result<bool> {
         let (chunk, position) = place;
-        if !self.made.contains_key(&chunk) {
-            let made = self.make(chunks[chunk].batch())?;
-            self.made.insert(chunk, made);
+        if self.made.len() < chunks.len() {
+            self.made.resize_with(chunks.len(), || None);
         }
+        let made = match self.made[chunk].take() {
+            Some(made) => made,
+            None => self.make(chunks[chunk].batch())?,
+        };
         let equal = |compare: &DynComparator| compare(row, position) == Ordering::Equal;
-        Ok(self.made[&chunk].iter().all(equal))
+        let all = made.iter().all(equal);
+        self.made[chunk] = Some(made);
+        Ok(all)
     }
 
     fn make(&self, batch: &RecordBatch) -> Result<Vec<DynComparator>> {
