@@ -12,40 +12,78 @@ use crate::engine::{Response, State};
 
 /// Lines of text as rows of one column.
 pub(crate) fn text(column: &str, lines: impl IntoIterator<Item = String>) -> Response {
-    table(&[column], &lines.into_iter().map(|line| vec![Some(line)]).collect::<Vec<_>>())
+    table(
+        &[column],
+        &lines
+            .into_iter()
+            .map(|line| vec![Some(line)])
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn table(columns: &[&str], rows: &[Vec<Option<String>>]) -> Response {
-    let schema = Arc::new(Schema::new(columns.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect::<Vec<_>>()));
-    let arrays = (0..columns.len()).map(|idx| Arc::new(rows.iter().map(|row| row[idx].as_deref()).collect::<StringArray>()) as ArrayRef);
-    let batches = RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).into_iter().collect();
+    let schema = Arc::new(Schema::new(
+        columns
+            .iter()
+            .map(|name| Field::new(*name, DataType::Utf8, true))
+            .collect::<Vec<_>>(),
+    ));
+    let arrays = (0..columns.len()).map(|idx| {
+        Arc::new(
+            rows.iter()
+                .map(|row| row[idx].as_deref())
+                .collect::<StringArray>(),
+        ) as ArrayRef
+    });
+    let batches = RecordBatch::try_new(Arc::clone(&schema), arrays.collect())
+        .into_iter()
+        .collect();
     Response::Rows { schema, batches }
 }
 
 /// What SHOW lists.
 pub(crate) fn show(state: &State, show: &Show) -> Result<Response> {
     let named = |wanted: &[&str]| {
-        let relations = state.declared.catalog.iter().filter(|(name, relation)| wanted.contains(&relation.kind()) && !name.starts_with('\u{1}'));
-        relations.map(|(name, _)| name.to_owned()).filter(|name| show.like.as_ref().is_none_or(|like| matches(like, name))).collect::<Vec<_>>()
+        let relations = state.declared.catalog.iter().filter(|(name, relation)| {
+            wanted.contains(&relation.kind()) && !name.starts_with('\u{1}')
+        });
+        relations
+            .map(|(name, _)| name.to_owned())
+            .filter(|name| show.like.as_ref().is_none_or(|like| matches(like, name)))
+            .collect::<Vec<_>>()
     };
     Ok(match &show.kind {
         ShowKind::Tables(_) => text("table name", named(&["table", "view", "materialized view"])),
         ShowKind::Views(_) => text("view name", named(&["view"])),
-        ShowKind::MaterializedViews(_) => text("materialized view name", named(&["materialized view"])),
-        ShowKind::CreateTable(name) | ShowKind::CreateView(name) | ShowKind::CreateMaterializedView(name) => {
-            text("result", [state.declared.catalog.require(name.object())?.sql()])
+        ShowKind::MaterializedViews(_) => {
+            text("materialized view name", named(&["materialized view"]))
         }
+        ShowKind::CreateTable(name)
+        | ShowKind::CreateView(name)
+        | ShowKind::CreateMaterializedView(name) => text(
+            "result",
+            [state.declared.catalog.require(name.object())?.sql()],
+        ),
         ShowKind::Columns(name) => columns(state, name)?,
         ShowKind::Functions => text("function name", state.declared.binder().function_names()),
-        ShowKind::Catalogs | ShowKind::CurrentCatalog => text("catalog name", ["default_catalog".to_owned()]),
-        ShowKind::Databases | ShowKind::CurrentDatabase => text("database name", ["default_database".to_owned()]),
+        ShowKind::Catalogs | ShowKind::CurrentCatalog => {
+            text("catalog name", ["default_catalog".to_owned()])
+        }
+        ShowKind::Databases | ShowKind::CurrentDatabase => {
+            text("database name", ["default_database".to_owned()])
+        }
         ShowKind::Jobs => text("job", state.job.iter().map(|_| "millstream".to_owned())),
     })
 }
 
 /// SET without arguments.
 pub(crate) fn settings(state: &State) -> Result<Response> {
-    let rows: Vec<_> = state.declared.settings.iter().map(|(key, value)| vec![Some(key.to_owned()), Some(value.to_owned())]).collect();
+    let rows: Vec<_> = state
+        .declared
+        .settings
+        .iter()
+        .map(|(key, value)| vec![Some(key.to_owned()), Some(value.to_owned())])
+        .collect();
     Ok(table(&["key", "value"], &rows))
 }
 
@@ -77,12 +115,22 @@ fn columns(state: &State, name: &Name) -> Result<Response> {
             ]
         })
         .collect();
-    Ok(table(&["name", "type", "null", "key", "extras", "watermark"], &rows))
+    Ok(table(
+        &["name", "type", "null", "key", "extras", "watermark"],
+        &rows,
+    ))
 }
 
 fn key(table: &DeclaredTable, column: usize) -> Option<String> {
-    let names: Vec<&str> = table.primary_key.iter().map(|idx| table.schema.field(*idx).name().as_str()).collect();
-    table.primary_key.contains(&column).then(|| format!("PRI({})", names.join(", ")))
+    let names: Vec<&str> = table
+        .primary_key
+        .iter()
+        .map(|idx| table.schema.field(*idx).name().as_str())
+        .collect();
+    table
+        .primary_key
+        .contains(&column)
+        .then(|| format!("PRI({})", names.join(", ")))
 }
 
 fn extras(table: &DeclaredTable, column: usize) -> Option<String> {
@@ -90,9 +138,17 @@ fn extras(table: &DeclaredTable, column: usize) -> Option<String> {
     match &table.create.columns.get(column)?.kind {
         ColumnKind::Physical(_) => None,
         ColumnKind::Computed(parsed) => Some(format!("AS {}", parsed.text)),
-        ColumnKind::Metadata { key, is_virtual, .. } => {
-            let from = key.as_ref().map(|key| format!(" FROM '{key}'")).unwrap_or_default();
-            Some(format!("METADATA{from}{}", if *is_virtual { " VIRTUAL" } else { "" }))
+        ColumnKind::Metadata {
+            key, is_virtual, ..
+        } => {
+            let from = key
+                .as_ref()
+                .map(|key| format!(" FROM '{key}'"))
+                .unwrap_or_default();
+            Some(format!(
+                "METADATA{from}{}",
+                if *is_virtual { " VIRTUAL" } else { "" }
+            ))
         }
     }
 }
@@ -117,6 +173,10 @@ pub(crate) fn kind_words(kind: ObjectKind) -> &'static str {
 fn matches(like: &ShowLike, name: &str) -> bool {
     let pattern = arrow::array::StringArray::new_scalar(&like.pattern);
     let names = StringArray::from(vec![name]);
-    let found = if like.ignore_case { arrow::compute::ilike(&names, &pattern) } else { arrow::compute::like(&names, &pattern) };
+    let found = if like.ignore_case {
+        arrow::compute::ilike(&names, &pattern)
+    } else {
+        arrow::compute::like(&names, &pattern)
+    };
     found.is_ok_and(|found| found.value(0)) != like.negated
 }

@@ -28,7 +28,10 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { workers, step_rows_max: None }
+        Self {
+            workers,
+            step_rows_max: None,
+        }
     }
 }
 
@@ -73,8 +76,17 @@ pub(crate) struct State {
 impl Engine {
     /// An engine that runs nothing yet.
     pub fn new(config: Config) -> Self {
-        let state = State { declared: Declarations::new(), graph: Graph::default(), job: None };
-        Self { inner: Arc::new(Inner { config, state: Mutex::new(state) }) }
+        let state = State {
+            declared: Declarations::new(),
+            graph: Graph::default(),
+            job: None,
+        };
+        Self {
+            inner: Arc::new(Inner {
+                config,
+                state: Mutex::new(state),
+            }),
+        }
     }
 
     /// Sets a setting before any statement runs (a command-line flag).
@@ -82,7 +94,13 @@ impl Engine {
     /// # Errors
     /// `User` for an unknown setting.
     pub fn set(&self, key: &str, value: &str) -> Result<()> {
-        self.inner.state.lock().declared.settings.set(key, value).map(drop)
+        self.inner
+            .state
+            .lock()
+            .declared
+            .settings
+            .set(key, value)
+            .map(drop)
     }
 
     /// Runs a pipeline file: all its statements together, as one job. Gives notes for the user.
@@ -93,7 +111,9 @@ impl Engine {
         let statements = parse(text)?;
         let mut state = self.inner.state.lock();
         for statement in &statements {
-            state.take(statement, text, false).map_err(|error| located(error, statement.span, text))?;
+            state
+                .take(statement, text, false)
+                .map_err(|error| located(error, statement.span, text))?;
         }
         state.start(&self.inner.config)?;
         Ok(std::mem::take(&mut state.declared.notes))
@@ -107,7 +127,9 @@ impl Engine {
         let statements = parse(text)?;
         let mut state = self.inner.state.lock();
         for statement in &statements {
-            state.take(statement, text, true).map_err(|error| located(error, statement.span, text))?;
+            state
+                .take(statement, text, true)
+                .map_err(|error| located(error, statement.span, text))?;
         }
         let planned = state.plan()?;
         let mut notes = std::mem::take(&mut state.declared.notes);
@@ -123,11 +145,15 @@ impl Engine {
         let statements = parse(text)?;
         let mut state = self.inner.state.lock();
         for statement in &statements {
-            state.take(statement, text, false).map_err(|error| located(error, statement.span, text))?;
+            state
+                .take(statement, text, false)
+                .map_err(|error| located(error, statement.span, text))?;
         }
         let parsed = millstream_sql::parse_query(query).map_err(|error| syntax(&error))?;
         let plan = state.declared.binder().query(&parsed.ast)?;
-        state.declared.materialize(QUERY_VIEW, plan, query.to_owned())?;
+        state
+            .declared
+            .materialize(QUERY_VIEW, plan, query.to_owned())?;
         state.start(&self.inner.config)?;
         Ok(std::mem::take(&mut state.declared.notes))
     }
@@ -139,7 +165,10 @@ impl Engine {
     pub fn query_rows(&self) -> Result<(SchemaRef, Vec<RecordBatch>)> {
         let (job, relation) = {
             let state = self.inner.state.lock();
-            (state.job.clone(), state.declared.catalog.require(QUERY_VIEW)?.clone())
+            (
+                state.job.clone(),
+                state.declared.catalog.require(QUERY_VIEW)?.clone(),
+            )
         };
         let Relation::Materialized(view) = relation.as_ref() else {
             return Err(Error::internal("the query is no view"));
@@ -162,19 +191,29 @@ impl Engine {
         let statements = parse(text)?;
         let mut responses = Vec::new();
         for statement in &statements {
-            responses.push(self.statement(session, statement, text).await.map_err(|error| located(error, statement.span, text))?);
+            responses.push(
+                self.statement(session, statement, text)
+                    .await
+                    .map_err(|error| located(error, statement.span, text))?,
+            );
         }
         Ok(responses)
     }
 
-    async fn statement(&self, session: &SessionContext, statement: &Spanned<Statement>, text: &str) -> Result<Response> {
+    async fn statement(
+        &self,
+        session: &SessionContext,
+        statement: &Spanned<Statement>,
+        text: &str,
+    ) -> Result<Response> {
         if let Statement::Query(_) = &statement.node {
             return self.query(session, &words(statement, text)).await;
         }
         // Planning and splicing block: they may take as long as a catch-up does.
         let (engine, statement, text) = (self.clone(), statement.clone(), text.to_owned());
         let done = SpawnedTask::spawn_blocking(move || engine.change(&statement, &text));
-        done.await.map_err(|error| Error::internal(format!("the statement was lost: {error}")))?
+        done.await
+            .map_err(|error| Error::internal(format!("the statement was lost: {error}")))?
     }
 
     fn change(&self, statement: &Spanned<Statement>, text: &str) -> Result<Response> {
@@ -185,13 +224,21 @@ impl Engine {
             Statement::ShowSettings => return describe::settings(&state),
             Statement::Describe { name, .. } => return describe::describe(&state, name),
             Statement::Drop(drop) => return state.drop_relation(drop),
-            _ => (state.take(statement, text, false)?, state.start(&self.inner.config)?),
+            _ => (
+                state.take(statement, text, false)?,
+                state.start(&self.inner.config)?,
+            ),
         };
         let notes = std::mem::take(&mut state.declared.notes);
         // Readers go on while the addition catches up.
         drop(state);
-        extension.map_or(Ok(()), |extension| extension.wait()).map_err(from_runtime)?;
-        Ok(Response::Done { tag: tag.to_owned(), notes })
+        extension
+            .map_or(Ok(()), |extension| extension.wait())
+            .map_err(from_runtime)?;
+        Ok(Response::Done {
+            tag: tag.to_owned(),
+            notes,
+        })
     }
 
     async fn query(&self, session: &SessionContext, text: &str) -> Result<Response> {
@@ -210,7 +257,12 @@ impl Engine {
     /// The first failure of a source, an operator or a sink.
     pub fn wait_end(&self) -> Result<()> {
         let job = self.inner.state.lock().job.clone();
-        match job.map(|job| job.wait_end()).unwrap_or_default().into_iter().next() {
+        match job
+            .map(|job| job.wait_end())
+            .unwrap_or_default()
+            .into_iter()
+            .next()
+        {
             Some(failure) => Err(failed(failure)),
             None => Ok(()),
         }
@@ -218,7 +270,12 @@ impl Engine {
 
     /// How far the job is; `None` before there is one.
     pub fn progress(&self) -> Option<Progress> {
-        self.inner.state.lock().job.as_ref().map(|job| job.progress())
+        self.inner
+            .state
+            .lock()
+            .job
+            .as_ref()
+            .map(|job| job.progress())
     }
 
     /// Ends the job: what is written is committed.
@@ -238,11 +295,22 @@ const QUERY_VIEW: &str = "\u{1}query";
 
 impl State {
     /// Takes a statement of a file. `dry`: what it would do is not done.
-    fn take(&mut self, statement: &Spanned<Statement>, text: &str, dry: bool) -> Result<&'static str> {
+    fn take(
+        &mut self,
+        statement: &Spanned<Statement>,
+        text: &str,
+        dry: bool,
+    ) -> Result<&'static str> {
         match &statement.node {
             Statement::Drop(drop) if !dry => self.drop_relation(drop).map(|_| "DROP"),
-            Statement::Drop(drop) => self.declared.check_drop(drop.kind, &drop.name).map(|_| "DROP"),
-            Statement::Explain(_) | Statement::Show(_) | Statement::ShowSettings | Statement::Describe { .. } => {
+            Statement::Drop(drop) => self
+                .declared
+                .check_drop(drop.kind, &drop.name)
+                .map(|_| "DROP"),
+            Statement::Explain(_)
+            | Statement::Show(_)
+            | Statement::ShowSettings
+            | Statement::Describe { .. } => {
                 self.declared.notes.push("EXPLAIN, SHOW and DESCRIBE print nothing in a file that runs: send them with psql".to_owned());
                 Ok("SHOW")
             }
@@ -252,15 +320,23 @@ impl State {
 
     fn plan(&mut self) -> Result<millstream_planner::Planned> {
         let queries = std::mem::take(&mut self.declared.queries);
-        let views: Vec<String> = queries.iter().filter_map(|(target, _)| match target {
-            Target::View { name, .. } => Some(name.clone()),
-            Target::Insert { .. } => None,
-        }).collect();
+        let views: Vec<String> = queries
+            .iter()
+            .filter_map(|(target, _)| match target {
+                Target::View { name, .. } => Some(name.clone()),
+                Target::Insert { .. } => None,
+            })
+            .collect();
         let declared = &mut self.declared;
-        declared.planner.plan(&declared.catalog, queries).inspect_err(|_| {
-            // What can't be planned is not declared either.
-            views.iter().for_each(|name| drop(declared.catalog.remove(name)));
-        })
+        declared
+            .planner
+            .plan(&declared.catalog, queries)
+            .inspect_err(|_| {
+                // What can't be planned is not declared either.
+                views
+                    .iter()
+                    .for_each(|name| drop(declared.catalog.remove(name)));
+            })
     }
 
     /// Plans what is wanted and adds it to the job. What is added to a running job catches up first.
@@ -273,7 +349,12 @@ impl State {
         let mut extension = None;
         match &self.job {
             Some(job) => extension = Some(job.extend(planned.graph.clone()).map_err(from_runtime)?),
-            None => self.job = Some(Arc::new(Job::start(planned.graph.clone(), self.job_config(config)).map_err(from_runtime)?)),
+            None => {
+                self.job = Some(Arc::new(
+                    Job::start(planned.graph.clone(), self.job_config(config))
+                        .map_err(from_runtime)?,
+                ))
+            }
         }
         self.graph.nodes.extend(planned.graph.nodes);
         Ok(extension)
@@ -289,7 +370,11 @@ impl State {
     }
 
     fn explain(&mut self, explained: &Explain, text: &str) -> Result<Response> {
-        let mut scratch = Declarations { catalog: self.declared.catalog.clone(), settings: self.declared.settings.clone(), ..Declarations::new() };
+        let mut scratch = Declarations {
+            catalog: self.declared.catalog.clone(),
+            settings: self.declared.settings.clone(),
+            ..Declarations::new()
+        };
         scratch.planner = Planner::default();
         match &explained.statement.node {
             Statement::Query(parsed) => {
@@ -300,12 +385,18 @@ impl State {
         }
         let queries = std::mem::take(&mut scratch.queries);
         let planned = scratch.planner.plan(&scratch.catalog, queries)?;
-        Ok(describe::text("plan", explain(&planned.graph).lines().map(str::to_owned)))
+        Ok(describe::text(
+            "plan",
+            explain(&planned.graph).lines().map(str::to_owned),
+        ))
     }
 
     fn drop_relation(&mut self, statement: &millstream_sql::Drop) -> Result<Response> {
         let name = statement.name.object();
-        let done = || Response::Done { tag: format!("DROP {}", describe::kind_words(statement.kind)), notes: Vec::new() };
+        let done = || Response::Done {
+            tag: format!("DROP {}", describe::kind_words(statement.kind)),
+            notes: Vec::new(),
+        };
         if statement.if_exists && self.declared.catalog.get(name).is_none() {
             return Ok(done());
         }
@@ -318,9 +409,13 @@ impl State {
     }
 
     fn drop_view(&mut self, name: &str, view: NodeId) -> Result<()> {
-        let reads = |node: &&millstream_dataflow::graph::Node| node.inputs.iter().any(|edge| edge.from == view);
+        let reads = |node: &&millstream_dataflow::graph::Node| {
+            node.inputs.iter().any(|edge| edge.from == view)
+        };
         if self.graph.nodes.iter().any(|node| reads(&node)) {
-            return Err(Error::user(format!("other views or sinks read `{name}`")).hint("drop those first"));
+            return Err(
+                Error::user(format!("other views or sinks read `{name}`")).hint("drop those first")
+            );
         }
         let gone = match &self.job {
             Some(job) => job.remove(&[view]).map_err(from_runtime)?,
@@ -350,7 +445,11 @@ fn parse(text: &str) -> Result<Vec<Spanned<Statement>>> {
 }
 
 fn syntax(error: &millstream_sql::SyntaxError) -> Error {
-    let millstream_sql::Diagnostic { message, span, hint } = &error.diagnostic;
+    let millstream_sql::Diagnostic {
+        message,
+        span,
+        hint,
+    } = &error.diagnostic;
     let location = millstream_dataflow::Location {
         line: span.start.line as u64,
         column: span.start.column as u64,

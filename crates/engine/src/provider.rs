@@ -31,7 +31,12 @@ pub(crate) fn session(engine: &Engine) -> SessionContext {
     let context = SessionContext::new_with_config(config);
     if let Some(catalog) = context.catalog(CATALOG) {
         // The in-memory catalog takes any schema.
-        let _ = catalog.register_schema(SCHEMA, Arc::new(Views { engine: engine.clone() }));
+        let _ = catalog.register_schema(
+            SCHEMA,
+            Arc::new(Views {
+                engine: engine.clone(),
+            }),
+        );
     }
     context
 }
@@ -51,24 +56,46 @@ impl std::fmt::Debug for Views {
 impl SchemaProvider for Views {
     fn table_names(&self) -> Vec<String> {
         self.engine.with_state(|state| {
-            let views = state.declared.catalog.iter().filter(|(_, relation)| matches!(relation.as_ref(), Relation::Materialized(_)));
+            let views = state
+                .declared
+                .catalog
+                .iter()
+                .filter(|(_, relation)| matches!(relation.as_ref(), Relation::Materialized(_)));
             views.map(|(name, _)| name.to_owned()).collect()
         })
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let found = self.engine.with_state(|state| match state.declared.catalog.get(name)?.as_ref() {
-            Relation::Materialized(view) => {
-                let key = state.declared.planner.view_key(view.node).map(|(key, _)| key.to_vec()).unwrap_or_default();
-                Some(ViewTable { name: name.to_owned(), node: view.node, schema: Arc::clone(&view.schema), key })
-            }
-            Relation::Table(_) | Relation::View(_) => None,
-        });
+        let found =
+            self.engine
+                .with_state(|state| match state.declared.catalog.get(name)?.as_ref() {
+                    Relation::Materialized(view) => {
+                        let key = state
+                            .declared
+                            .planner
+                            .view_key(view.node)
+                            .map(|(key, _)| key.to_vec())
+                            .unwrap_or_default();
+                        Some(ViewTable {
+                            name: name.to_owned(),
+                            node: view.node,
+                            schema: Arc::clone(&view.schema),
+                            key,
+                        })
+                    }
+                    Relation::Table(_) | Relation::View(_) => None,
+                });
         Ok(found.map(|view| Arc::new(view) as _))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.engine.with_state(|state| state.declared.catalog.get(name).is_some_and(|relation| matches!(relation.as_ref(), Relation::Materialized(_))))
+        self.engine.with_state(|state| {
+            state
+                .declared
+                .catalog
+                .get(name)
+                .is_some_and(|relation| matches!(relation.as_ref(), Relation::Materialized(_)))
+        })
     }
 }
 
@@ -99,7 +126,10 @@ impl TableProvider for ViewTable {
     }
 
     /// Conditions on the key choose the rows that are asked for; they are checked again all the same.
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -123,7 +153,10 @@ pub(crate) struct Frozen {
 
 impl Frozen {
     pub(crate) fn source(view: &ViewTable, batches: Vec<RecordBatch>) -> Arc<dyn TableSource> {
-        provider_as_source(Arc::new(Self { schema: Arc::clone(&view.schema), batches }))
+        provider_as_source(Arc::new(Self {
+            schema: Arc::clone(&view.schema),
+            batches,
+        }))
     }
 }
 
@@ -137,7 +170,10 @@ impl TableProvider for Frozen {
         TableType::View
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -148,7 +184,11 @@ impl TableProvider for Frozen {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let exec = MemorySourceConfig::try_new_exec(&[self.batches.clone()], Arc::clone(&self.schema), projection.cloned())?;
+        let exec = MemorySourceConfig::try_new_exec(
+            &[self.batches.clone()],
+            Arc::clone(&self.schema),
+            projection.cloned(),
+        )?;
         Ok(exec)
     }
 }

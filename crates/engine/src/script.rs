@@ -6,7 +6,9 @@ use millstream_dataflow::graph::NodeId;
 use millstream_dataflow::{Error, Location, Result};
 use millstream_planner::catalog::{BadRecords, MaterializedView, Relation, View};
 use millstream_planner::{Binder, Catalog, Planner, Target};
-use millstream_sql::{Diagnostic, Insert, Name, ObjectKind, Parsed, Span, Spanned, Statement, ViewColumn};
+use millstream_sql::{
+    Diagnostic, Insert, Name, ObjectKind, Parsed, Span, Spanned, Statement, ViewColumn,
+};
 use std::sync::Arc;
 
 use crate::settings::Settings;
@@ -25,7 +27,13 @@ pub(crate) struct Declarations {
 
 impl Declarations {
     pub(crate) fn new() -> Self {
-        Self { catalog: Catalog::default(), planner: Planner::default(), settings: Settings::default(), queries: Vec::new(), notes: Vec::new() }
+        Self {
+            catalog: Catalog::default(),
+            planner: Planner::default(),
+            settings: Settings::default(),
+            queries: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// A binder over what is declared.
@@ -37,7 +45,11 @@ impl Declarations {
     ///
     /// # Errors
     /// `User`; then nothing has changed.
-    pub(crate) fn declare(&mut self, statement: &Spanned<Statement>, text: &str) -> Result<&'static str> {
+    pub(crate) fn declare(
+        &mut self,
+        statement: &Spanned<Statement>,
+        text: &str,
+    ) -> Result<&'static str> {
         match &statement.node {
             Statement::CreateTable(create) => {
                 if !(create.if_not_exists && self.catalog.get(create.name.object()).is_some()) {
@@ -54,7 +66,13 @@ impl Declarations {
                 if create.or_replace {
                     self.catalog.remove(name);
                 }
-                self.catalog.create(name, Relation::View(View { plan, sql: words(statement, text) }))?;
+                self.catalog.create(
+                    name,
+                    Relation::View(View {
+                        plan,
+                        sql: words(statement, text),
+                    }),
+                )?;
                 Ok("CREATE VIEW")
             }
             Statement::CreateMaterializedView(create) => {
@@ -63,7 +81,10 @@ impl Declarations {
                     return Ok("CREATE MATERIALIZED VIEW");
                 }
                 if let Some(option) = create.options.first() {
-                    return Err(Error::user(format!("materialized view `{name}` has the unknown option '{}'", option.key.node)));
+                    return Err(Error::user(format!(
+                        "materialized view `{name}` has the unknown option '{}'",
+                        option.key.node
+                    )));
                 }
                 let plan = self.bind(&create.query, &create.columns)?;
                 self.materialize(name, plan, words(statement, text))?;
@@ -71,30 +92,46 @@ impl Declarations {
             }
             Statement::Insert(insert) => self.insert(insert).map(|()| "INSERT"),
             Statement::StatementSet(inserts) => {
-                inserts.iter().try_for_each(|insert| self.insert(&insert.node))?;
+                inserts
+                    .iter()
+                    .try_for_each(|insert| self.insert(&insert.node))?;
                 Ok("EXECUTE STATEMENT SET")
             }
             Statement::Set(property) => {
-                let note = self.settings.set(&property.key.node, &property.value.node)?;
+                let note = self
+                    .settings
+                    .set(&property.key.node, &property.value.node)?;
                 self.notes.extend(note);
                 Ok("SET")
             }
             Statement::Reset(key) => {
-                self.settings.reset(key.as_ref().map(|key| key.node.as_str()));
+                self.settings
+                    .reset(key.as_ref().map(|key| key.node.as_str()));
                 Ok("RESET")
             }
             Statement::Use { name, .. } => match name.object() {
                 "default_catalog" | "default_database" | "default" => Ok("USE"),
-                other => Err(Error::user(format!("there is no catalog or database `{other}`")).hint("there is one: default_catalog.default_database")),
+                other => Err(
+                    Error::user(format!("there is no catalog or database `{other}`"))
+                        .hint("there is one: default_catalog.default_database"),
+                ),
             },
-            Statement::CreateCatalog(_) | Statement::CreateDatabase(_) => {
-                Err(Error::user("there is one catalog and one database: default_catalog.default_database").hint("leave the statement out"))
-            }
-            Statement::AlterTable(_) | Statement::AlterView(_) | Statement::AlterMaterializedView(_) => {
+            Statement::CreateCatalog(_) | Statement::CreateDatabase(_) => Err(Error::user(
+                "there is one catalog and one database: default_catalog.default_database",
+            )
+            .hint("leave the statement out")),
+            Statement::AlterTable(_)
+            | Statement::AlterView(_)
+            | Statement::AlterMaterializedView(_) => {
                 Err(Error::user("ALTER is not supported").hint("drop it and create it anew"))
             }
-            Statement::Query(_) => Err(Error::user("a query alone computes nothing that stays").hint("write CREATE MATERIALIZED VIEW name AS ..., or INSERT INTO a table")),
-            Statement::Drop(_) | Statement::ShowSettings | Statement::Explain(_) | Statement::Show(_) | Statement::Describe { .. } => {
+            Statement::Query(_) => Err(Error::user("a query alone computes nothing that stays")
+                .hint("write CREATE MATERIALIZED VIEW name AS ..., or INSERT INTO a table")),
+            Statement::Drop(_)
+            | Statement::ShowSettings
+            | Statement::Explain(_)
+            | Statement::Show(_)
+            | Statement::Describe { .. } => {
                 Err(Error::internal("a statement that declares nothing"))
             }
         }
@@ -116,7 +153,9 @@ impl Declarations {
             let sql = format!("-- the bad records of `{name}`");
             let schema = millstream_dataflow::source::dead_letter_schema();
             let relation = Relation::Materialized(MaterializedView { node, schema, sql });
-            self.catalog.create(&letters, relation).inspect_err(|_| drop(self.catalog.remove(&name)))?;
+            self.catalog
+                .create(&letters, relation)
+                .inspect_err(|_| drop(self.catalog.remove(&name)))?;
         }
         if let Some(query) = query {
             let plan = self.binder().query(&query.ast)?;
@@ -129,28 +168,55 @@ impl Declarations {
     fn add_brokers(&self, create: &mut millstream_sql::CreateTable) {
         const KEY: &str = "properties.bootstrap.servers";
         let option = |key: &str| create.options.iter().find(|option| option.key.node == key);
-        let is_kafka = option("connector").is_some_and(|option| matches!(option.value.node.as_str(), "kafka" | "upsert-kafka"));
-        if let (true, None, Some(servers)) = (is_kafka, option(KEY), self.settings.bootstrap_servers()) {
+        let is_kafka = option("connector")
+            .is_some_and(|option| matches!(option.value.node.as_str(), "kafka" | "upsert-kafka"));
+        if let (true, None, Some(servers)) =
+            (is_kafka, option(KEY), self.settings.bootstrap_servers())
+        {
             let spanned = |text: &str| Spanned::new(text.to_owned(), create.name.span);
-            let option = millstream_sql::Property { key: spanned(KEY), value: spanned(servers) };
+            let option = millstream_sql::Property {
+                key: spanned(KEY),
+                value: spanned(servers),
+            };
             create.options.push(option);
         }
     }
 
-    pub(crate) fn materialize(&mut self, name: &str, plan: LogicalPlan, sql: String) -> Result<NodeId> {
+    pub(crate) fn materialize(
+        &mut self,
+        name: &str,
+        plan: LogicalPlan,
+        sql: String,
+    ) -> Result<NodeId> {
         let node = self.planner.reserve();
         let schema: SchemaRef = millstream_planner::engine_schema(plan.schema());
-        self.catalog.create(name, Relation::Materialized(MaterializedView { node, schema, sql }))?;
-        self.queries.push((Target::View { name: name.to_owned(), node }, plan));
+        self.catalog.create(
+            name,
+            Relation::Materialized(MaterializedView { node, schema, sql }),
+        )?;
+        self.queries.push((
+            Target::View {
+                name: name.to_owned(),
+                node,
+            },
+            plan,
+        ));
         Ok(node)
     }
 
-    fn bind(&self, query: &Parsed<Box<sqlparser::ast::Query>>, columns: &[ViewColumn]) -> Result<LogicalPlan> {
+    fn bind(
+        &self,
+        query: &Parsed<Box<sqlparser::ast::Query>>,
+        columns: &[ViewColumn],
+    ) -> Result<LogicalPlan> {
         let plan = self.binder().query(&query.ast)?;
         if columns.is_empty() {
             return Ok(plan);
         }
-        let names: Vec<&str> = columns.iter().map(|column| column.name.node.as_str()).collect();
+        let names: Vec<&str> = columns
+            .iter()
+            .map(|column| column.name.node.as_str())
+            .collect();
         millstream_planner::rename(plan, &names)
     }
 
@@ -161,9 +227,22 @@ impl Declarations {
                 .hint("write INSERT INTO with the partition columns in the query, and options in CREATE TABLE"));
         }
         let plan = self.binder().query(&insert.query.ast)?;
-        let columns: Vec<&str> = insert.columns.iter().map(|column| column.node.as_str()).collect();
-        let plan = if columns.is_empty() { plan } else { millstream_planner::arrange(plan, &columns, self.catalog.require(table)?, table)? };
-        self.queries.push((Target::Insert { table: table.to_owned() }, plan));
+        let columns: Vec<&str> = insert
+            .columns
+            .iter()
+            .map(|column| column.node.as_str())
+            .collect();
+        let plan = if columns.is_empty() {
+            plan
+        } else {
+            millstream_planner::arrange(plan, &columns, self.catalog.require(table)?, table)?
+        };
+        self.queries.push((
+            Target::Insert {
+                table: table.to_owned(),
+            },
+            plan,
+        ));
         Ok(())
     }
 
@@ -172,19 +251,29 @@ impl Declarations {
         let name = name.object();
         let relation = self.catalog.require(name)?;
         let is_kind = match (kind, relation.as_ref()) {
-            (ObjectKind::Table, Relation::Table(_)) | (ObjectKind::View, Relation::View(_)) | (ObjectKind::MaterializedView, Relation::Materialized(_)) => true,
+            (ObjectKind::Table, Relation::Table(_))
+            | (ObjectKind::View, Relation::View(_))
+            | (ObjectKind::MaterializedView, Relation::Materialized(_)) => true,
             _ => false,
         };
         if is_kind {
             return Ok(Arc::clone(relation));
         }
-        Err(Error::user(format!("`{name}` is a {}", relation.kind())).hint(format!("write DROP {} `{name}`", relation.kind().to_uppercase())))
+        Err(
+            Error::user(format!("`{name}` is a {}", relation.kind())).hint(format!(
+                "write DROP {} `{name}`",
+                relation.kind().to_uppercase()
+            )),
+        )
     }
 }
 
 /// The words of a statement in its text.
 pub(crate) fn words(statement: &Spanned<Statement>, text: &str) -> String {
-    text.get(statement.span.range()).unwrap_or_default().trim().to_owned()
+    text.get(statement.span.range())
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// An error of a statement with its place: its own, or where the first name that it mentions stands, or the statement's head.
@@ -193,13 +282,22 @@ pub(crate) fn located(error: Error, statement: Span, text: &str) -> Error {
         return error;
     }
     let body = text.get(statement.range()).unwrap_or_default();
-    let mentioned = error.message.split('`').nth(1).filter(|name| !name.is_empty());
+    let mentioned = error
+        .message
+        .split('`')
+        .nth(1)
+        .filter(|name| !name.is_empty());
     let found = mentioned.and_then(|name| body.find(name).map(|at| (at, name.len())));
     let (offset, length) = found.unwrap_or_else(|| (0, body.find('\n').unwrap_or(body.len())));
     let from = statement.range().start + offset;
     let (line, column) = position(text, from);
     let (end_line, end_column) = position(text, from + length);
-    error.at(Location { line, column, end_line, end_column })
+    error.at(Location {
+        line,
+        column,
+        end_line,
+        end_column,
+    })
 }
 
 fn position(text: &str, offset: usize) -> (u64, u64) {
@@ -211,22 +309,46 @@ fn position(text: &str, offset: usize) -> (u64, u64) {
 
 /// An error as people read it: with its line underlined, if it has a place in the text.
 pub fn render(error: &Error, text: &str, file: &str) -> String {
-    let Some(at) = error.at else { return error.to_string() };
-    let offset = |line: u64, column: u64| {
-        let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1) as usize).map(str::len).sum();
-        let rest = text.get(start..).unwrap_or_default();
-        start + rest.char_indices().nth(column.saturating_sub(1) as usize).map_or(rest.len(), |(idx, _)| idx)
+    let Some(at) = error.at else {
+        return error.to_string();
     };
-    let place = |line: u64, column: u64| millstream_sql::Position { offset: offset(line, column), line: line as usize, column: column as usize };
-    let span = Span { start: place(at.line, at.column), end: place(at.end_line, at.end_column) };
+    let offset = |line: u64, column: u64| {
+        let start: usize = text
+            .split_inclusive('\n')
+            .take(line.saturating_sub(1) as usize)
+            .map(str::len)
+            .sum();
+        let rest = text.get(start..).unwrap_or_default();
+        start
+            + rest
+                .char_indices()
+                .nth(column.saturating_sub(1) as usize)
+                .map_or(rest.len(), |(idx, _)| idx)
+    };
+    let place = |line: u64, column: u64| millstream_sql::Position {
+        offset: offset(line, column),
+        line: line as usize,
+        column: column as usize,
+    };
+    let span = Span {
+        start: place(at.line, at.column),
+        end: place(at.end_line, at.end_column),
+    };
     let message = match &error.detail {
         Some(detail) => format!("{} ({detail})", error.message),
         None => error.message.clone(),
     };
-    Diagnostic { message, span, hint: error.hint.clone() }.render(text, file)
+    Diagnostic {
+        message,
+        span,
+        hint: error.hint.clone(),
+    }
+    .render(text, file)
 }
 
 /// The values of a column as CAST to STRING writes them.
-pub fn text_of(column: &arrow::array::ArrayRef) -> std::result::Result<arrow::array::ArrayRef, arrow::error::ArrowError> {
+pub fn text_of(
+    column: &arrow::array::ArrayRef,
+) -> std::result::Result<arrow::array::ArrayRef, arrow::error::ArrowError> {
     millstream_planner::to_text(column)
 }

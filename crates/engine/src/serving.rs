@@ -48,12 +48,18 @@ impl Engine {
         self.with_state(|state| {
             let missing = Error::user(format!("there is no table or view \"{name}\""));
             match state.declared.catalog.get(name) {
-                Some(relation) if relation.kind() != "materialized view" => {
-                    Error::user(format!("\"{name}\" is a {}: it holds no rows to read", relation.kind()))
-                        .hint(format!("CREATE MATERIALIZED VIEW name AS SELECT ... FROM {name}, and read that"))
-                }
+                Some(relation) if relation.kind() != "materialized view" => Error::user(format!(
+                    "\"{name}\" is a {}: it holds no rows to read",
+                    relation.kind()
+                ))
+                .hint(format!(
+                    "CREATE MATERIALIZED VIEW name AS SELECT ... FROM {name}, and read that"
+                )),
                 Some(_) => missing,
-                None => match millstream_dataflow::options::nearest(name, state.declared.catalog.names()) {
+                None => match millstream_dataflow::options::nearest(
+                    name,
+                    state.declared.catalog.names(),
+                ) {
                     Some(near) => missing.hint(format!("did you mean \"{near}\"?")),
                     None => missing,
                 },
@@ -64,31 +70,57 @@ impl Engine {
     /// How everything is doing. Waits for the end of the running step.
     pub fn status(&self) -> Status {
         let (job, nodes) = self.with_state(|state| {
-            let view = |(name, relation): (&str, &std::sync::Arc<Relation>)| match relation.as_ref() {
+            let view = |(name, relation): (&str, &std::sync::Arc<Relation>)| match relation.as_ref()
+            {
                 Relation::Materialized(view) => Some((name.to_owned(), view.node)),
                 Relation::Table(_) | Relation::View(_) => None,
             };
-            (state.job.clone(), state.declared.catalog.iter().filter_map(view).collect::<Vec<_>>())
+            (
+                state.job.clone(),
+                state
+                    .declared
+                    .catalog
+                    .iter()
+                    .filter_map(view)
+                    .collect::<Vec<_>>(),
+            )
         });
-        let Some(job) = job else { return Status::default() };
+        let Some(job) = job else {
+            return Status::default();
+        };
         let (sender, snapshot) = std::sync::mpsc::sync_channel(1);
-        let requests = nodes.iter().map(|(_, node)| ViewRequest { node: *node, lookup: None }).collect();
+        let requests = nodes
+            .iter()
+            .map(|(_, node)| ViewRequest {
+                node: *node,
+                lookup: None,
+            })
+            .collect();
         let asked = job.snapshot_then(requests, move |snapshot| drop(sender.send(snapshot)));
         let snapshot = asked.ok().and_then(|()| snapshot.recv().ok());
         let progress = job.progress();
         let view = |(idx, (name, node)): (usize, &(String, _))| {
-            let found = snapshot.as_ref().and_then(|snapshot| snapshot.views.get(idx));
+            let found = snapshot
+                .as_ref()
+                .and_then(|snapshot| snapshot.views.get(idx));
             let of = progress.nodes.iter().find(|progress| progress.id == *node);
             ViewStatus {
                 name: name.clone(),
-                rows: found.and_then(|view| view.as_ref().ok()).map(|rows| rows.rows() as u64),
+                rows: found
+                    .and_then(|view| view.as_ref().ok())
+                    .map(|rows| rows.rows() as u64),
                 changes: of.map_or(0, |of| of.rows_in),
                 watermark: of.map_or(Watermark::MIN, |of| of.watermark),
                 catching_up: of.is_some_and(|of| of.catching_up),
-                failure: of.and_then(|of| of.failure.as_ref()).map(ToString::to_string),
+                failure: of
+                    .and_then(|of| of.failure.as_ref())
+                    .map(ToString::to_string),
             }
         };
         let views = nodes.iter().enumerate().map(view).collect();
-        Status { progress: Some(progress), views }
+        Status {
+            progress: Some(progress),
+            views,
+        }
     }
 }

@@ -25,9 +25,18 @@ const ACCEPTED_PREFIXES: [&str; 14] = [
 
 /// The settings that mean something.
 const KNOWN: [(&str, &str); 3] = [
-    ("table.local-time-zone", "the session's time zone: an IANA name such as Europe/Rome, or an offset such as +02:00"),
-    ("kafka.bootstrap.servers", "the brokers of kafka tables that name none in 'properties.bootstrap.servers'"),
-    ("sink.commit-interval", "how often sinks make visible what they wrote, such as '100 ms'"),
+    (
+        "table.local-time-zone",
+        "the session's time zone: an IANA name such as Europe/Rome, or an offset such as +02:00",
+    ),
+    (
+        "kafka.bootstrap.servers",
+        "the brokers of kafka tables that name none in 'properties.bootstrap.servers'",
+    ),
+    (
+        "sink.commit-interval",
+        "how often sinks make visible what they wrote, such as '100 ms'",
+    ),
 ];
 
 /// The settings of an engine.
@@ -43,22 +52,32 @@ impl Settings {
     /// `User` for an unknown key (with the nearest known one) or a value that does not fit.
     pub fn set(&mut self, key: &str, value: &str) -> Result<Option<String>> {
         let is_known = KNOWN.iter().any(|(known, _)| *known == key);
-        if !is_known && !ACCEPTED_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
+        if !is_known
+            && !ACCEPTED_PREFIXES
+                .iter()
+                .any(|prefix| key.starts_with(prefix))
+        {
             let error = Error::user(format!("there is no setting '{key}'"));
             return Err(match nearest(key, KNOWN.iter().map(|(known, _)| *known)) {
                 Some(near) => error.hint(format!("did you mean '{near}'?")),
-                None => error.hint(format!("settings: {}", KNOWN.map(|(known, _)| known).join(", "))),
+                None => error.hint(format!(
+                    "settings: {}",
+                    KNOWN.map(|(known, _)| known).join(", ")
+                )),
             });
         }
         match key {
             "table.local-time-zone" => check_zone(value)?,
             "sink.commit-interval" if parse_duration(value).is_none() => {
-                return Err(Error::user(format!("'{key}' is '{value}', but must be a duration such as '100 ms'")));
+                return Err(Error::user(format!(
+                    "'{key}' is '{value}', but must be a duration such as '100 ms'"
+                )));
             }
             _ => {}
         }
         self.values.insert(key.to_owned(), value.to_owned());
-        Ok((!is_known).then(|| format!("the setting '{key}' has no meaning here and changes nothing")))
+        Ok((!is_known)
+            .then(|| format!("the setting '{key}' has no meaning here and changes nothing")))
     }
 
     /// Back to the default; all of them without a key.
@@ -71,29 +90,41 @@ impl Settings {
 
     /// All values that are set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.values
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// The session's time zone.
     pub fn time_zone(&self) -> &str {
-        self.values.get("table.local-time-zone").map_or("UTC", String::as_str)
+        self.values
+            .get("table.local-time-zone")
+            .map_or("UTC", String::as_str)
     }
 
     /// The brokers of kafka tables that name none.
     pub fn bootstrap_servers(&self) -> Option<&str> {
-        self.values.get("kafka.bootstrap.servers").map(String::as_str)
+        self.values
+            .get("kafka.bootstrap.servers")
+            .map(String::as_str)
     }
 
     /// How often sinks commit.
     pub fn commit_interval(&self) -> Duration {
-        self.values.get("sink.commit-interval").and_then(|text| parse_duration(text)).unwrap_or(Duration::from_millis(100))
+        self.values
+            .get("sink.commit-interval")
+            .and_then(|text| parse_duration(text))
+            .unwrap_or(Duration::from_millis(100))
     }
 }
 
 fn check_zone(zone: &str) -> Result<()> {
-    zone.parse::<arrow::array::timezone::Tz>().map(drop).map_err(|_| {
-        Error::user(format!("'{zone}' is no time zone")).hint("use an IANA name such as Europe/Rome, or an offset such as +02:00")
-    })
+    zone.parse::<arrow::array::timezone::Tz>()
+        .map(drop)
+        .map_err(|_| {
+            Error::user(format!("'{zone}' is no time zone"))
+                .hint("use an IANA name such as Europe/Rome, or an offset such as +02:00")
+        })
 }
 
 #[cfg(test)]
@@ -102,15 +133,25 @@ mod tests {
 
     #[test]
     fn unknown_settings_are_refused_with_the_nearest() {
-        let error = Settings::default().set("table.local-timezone", "UTC").unwrap_err();
-        assert_eq!(error.hint.as_deref(), Some("did you mean 'table.local-time-zone'?"));
+        let error = Settings::default()
+            .set("table.local-timezone", "UTC")
+            .unwrap_err();
+        assert_eq!(
+            error.hint.as_deref(),
+            Some("did you mean 'table.local-time-zone'?")
+        );
     }
 
     #[test]
     fn settings_of_flink_are_noted() {
         let mut settings = Settings::default();
         assert!(settings.set("parallelism.default", "4").unwrap().is_some());
-        assert!(settings.set("table.local-time-zone", "Europe/Rome").unwrap().is_none());
+        assert!(
+            settings
+                .set("table.local-time-zone", "Europe/Rome")
+                .unwrap()
+                .is_none()
+        );
         assert_eq!(settings.time_zone(), "Europe/Rome");
         assert!(settings.set("table.local-time-zone", "Mars").is_err());
     }

@@ -4,9 +4,12 @@
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, ScalarValue, not_impl_err};
 use datafusion::logical_expr::expr::AggregateFunctionParams;
-use datafusion::logical_expr::function::{AccumulatorArgs, PartitionEvaluatorArgs, StateFieldsArgs, WindowUDFFieldArgs};
+use datafusion::logical_expr::function::{
+    AccumulatorArgs, PartitionEvaluatorArgs, StateFieldsArgs, WindowUDFFieldArgs,
+};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl,
+    Accumulator, AggregateUDF, AggregateUDFImpl, PartitionEvaluator, Signature, Volatility,
+    WindowUDF, WindowUDFImpl,
 };
 use millstream_operators::aggregate::Function;
 use std::sync::Arc;
@@ -21,7 +24,15 @@ pub struct Aggregate {
 }
 
 /// Aggregate functions, for hints.
-pub const NAMES: [&str; 7] = ["count", "sum", "avg", "min", "max", "first_value", "last_value"];
+pub const NAMES: [&str; 7] = [
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "first_value",
+    "last_value",
+];
 
 /// The aggregate function of this name, if there is one.
 pub fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
@@ -31,8 +42,17 @@ pub fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
     }
     Function::parse(name)?;
     let signature = Signature::variadic_any(Volatility::Immutable);
-    let signature = Signature::one_of(vec![signature.type_signature, datafusion::logical_expr::TypeSignature::Nullary], Volatility::Immutable);
-    Some(Arc::new(AggregateUDF::new_from_impl(Aggregate { name: name.to_owned(), signature })))
+    let signature = Signature::one_of(
+        vec![
+            signature.type_signature,
+            datafusion::logical_expr::TypeSignature::Nullary,
+        ],
+        Volatility::Immutable,
+    );
+    Some(Arc::new(AggregateUDF::new_from_impl(Aggregate {
+        name: name.to_owned(),
+        signature,
+    })))
 }
 
 impl Aggregate {
@@ -53,7 +73,9 @@ impl AggregateUDFImpl for Aggregate {
 
     fn return_type(&self, args: &[DataType]) -> Result<DataType> {
         match self.function() {
-            Some(function) => function.return_type(args).map_err(|error| to_datafusion(&error)),
+            Some(function) => function
+                .return_type(args)
+                .map_err(|error| to_datafusion(&error)),
             None => not_impl_err!("the aggregate function {}", self.name),
         }
     }
@@ -64,13 +86,30 @@ impl AggregateUDFImpl for Aggregate {
 
     /// With the arguments in full: DataFusion's own name leaves casts out, and AVG(i) would be AVG(CAST(i AS DOUBLE)).
     fn schema_name(&self, params: &AggregateFunctionParams) -> Result<String> {
-        let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment: _ } = params;
+        let AggregateFunctionParams {
+            args,
+            distinct,
+            filter,
+            order_by,
+            null_treatment: _,
+        } = params;
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         let distinct = if *distinct { "DISTINCT " } else { "" };
-        let filter = filter.as_ref().map(|filter| format!(" FILTER ({filter})")).unwrap_or_default();
+        let filter = filter
+            .as_ref()
+            .map(|filter| format!(" FILTER ({filter})"))
+            .unwrap_or_default();
         let order: Vec<String> = order_by.iter().map(ToString::to_string).collect();
-        let order = if order.is_empty() { String::new() } else { format!(" ORDER BY {}", order.join(", ")) };
-        Ok(format!("{}({distinct}{}{order}){filter}", self.name, args.join(", ")))
+        let order = if order.is_empty() {
+            String::new()
+        } else {
+            format!(" ORDER BY {}", order.join(", "))
+        };
+        Ok(format!(
+            "{}({distinct}{}{order}){filter}",
+            self.name,
+            args.join(", ")
+        ))
     }
 
     fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -103,7 +142,10 @@ pub const RANKINGS: [&str; 3] = ["row_number", "rank", "dense_rank"];
 /// The ranking function of this name, if there is one.
 pub fn ranking(name: &str) -> Option<Arc<WindowUDF>> {
     let name = RANKINGS.into_iter().find(|known| *known == name)?;
-    Some(Arc::new(WindowUDF::new_from_impl(Ranking { name, signature: Signature::nullary(Volatility::Immutable) })))
+    Some(Arc::new(WindowUDF::new_from_impl(Ranking {
+        name,
+        signature: Signature::nullary(Volatility::Immutable),
+    })))
 }
 
 impl WindowUDFImpl for Ranking {
@@ -115,7 +157,10 @@ impl WindowUDFImpl for Ranking {
         &self.signature
     }
 
-    fn partition_evaluator(&self, _args: PartitionEvaluatorArgs) -> Result<Box<dyn PartitionEvaluator>> {
+    fn partition_evaluator(
+        &self,
+        _args: PartitionEvaluatorArgs,
+    ) -> Result<Box<dyn PartitionEvaluator>> {
         not_impl_err!("{} outside a continuous query", self.name)
     }
 

@@ -96,7 +96,9 @@ impl Relation {
     /// The statement that declared it.
     pub fn sql(&self) -> String {
         match self {
-            Self::Table(table) => millstream_sql::Statement::CreateTable(Box::new(table.create.clone())).to_string(),
+            Self::Table(table) => {
+                millstream_sql::Statement::CreateTable(Box::new(table.create.clone())).to_string()
+            }
             Self::View(view) => view.sql.clone(),
             Self::Materialized(view) => view.sql.clone(),
         }
@@ -144,8 +146,10 @@ impl Catalog {
     /// `User` when the name is taken.
     pub fn create(&mut self, name: &str, relation: Relation) -> Result<()> {
         if let Some(known) = self.relations.get(name) {
-            return Err(Error::user(format!("there already is a {} `{name}`", known.kind()))
-                .hint("drop it first, or use CREATE ... IF NOT EXISTS"));
+            return Err(
+                Error::user(format!("there already is a {} `{name}`", known.kind()))
+                    .hint("drop it first, or use CREATE ... IF NOT EXISTS"),
+            );
         }
         self.relations.insert(name.to_owned(), Arc::new(relation));
         Ok(())
@@ -163,7 +167,9 @@ impl Catalog {
 
     /// All relations by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Relation>)> {
-        self.relations.iter().map(|(name, relation)| (name.as_str(), relation))
+        self.relations
+            .iter()
+            .map(|(name, relation)| (name.as_str(), relation))
     }
 }
 

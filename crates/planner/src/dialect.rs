@@ -5,12 +5,13 @@
 //! * an expression without a name in SELECT is `EXPR$i`;
 //! * EXTRACT, TRIM, POSITION, OVERLAY, SUBSTRING and others with a syntax of their own are plain calls of our functions.
 
-use sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    LimitClause, ObjectName, OrderByKind, Query, Select, SelectItem, TimezoneInfo, TrimWhereField, TypedString, Value, ValueWithSpan, VisitMut,
-    VisitorMut,
-};
 use millstream_sql::Type;
+use sqlparser::ast::{
+    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, OrderByKind, Query, Select,
+    SelectItem, TableFactor, TimezoneInfo, TrimWhereField, TypedString, Value, ValueWithSpan,
+    VisitMut, VisitorMut,
+};
 use std::ops::ControlFlow;
 
 use crate::group_windows;
@@ -34,17 +35,27 @@ impl VisitorMut for Rewriter {
         if let Some(order) = &mut query.order_by
             && let OrderByKind::Expressions(exprs) = &mut order.kind
         {
-            exprs.iter_mut().for_each(|order| keep_number(&mut order.expr));
+            exprs
+                .iter_mut()
+                .for_each(|order| keep_number(&mut order.expr));
         }
         match &mut query.limit_clause {
             Some(LimitClause::LimitOffset { limit, offset, .. }) => {
                 limit.iter_mut().for_each(keep_number);
-                offset.iter_mut().for_each(|offset| keep_number(&mut offset.value));
+                offset
+                    .iter_mut()
+                    .for_each(|offset| keep_number(&mut offset.value));
             }
-            Some(LimitClause::OffsetCommaLimit { offset, limit }) => [offset, limit].into_iter().for_each(keep_number),
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => {
+                [offset, limit].into_iter().for_each(keep_number)
+            }
             None => {}
         }
-        if let Some(quantity) = query.fetch.as_mut().and_then(|fetch| fetch.quantity.as_mut()) {
+        if let Some(quantity) = query
+            .fetch
+            .as_mut()
+            .and_then(|fetch| fetch.quantity.as_mut())
+        {
             keep_number(quantity);
         }
         ControlFlow::Continue(())
@@ -52,8 +63,16 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         // Names are given before the window's bounds become columns that have some.
+        let mut tables = Vec::new();
+        for from in &select.from {
+            tables.extend(
+                std::iter::once(&from.relation)
+                    .chain(from.joins.iter().map(|join| &join.relation))
+                    .filter_map(known_as),
+            );
+        }
         for (idx, item) in select.projection.iter_mut().enumerate() {
-            name_item(idx, item);
+            name_item(idx, item, &tables);
         }
         group_windows::rewrite(select);
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
@@ -86,13 +105,23 @@ impl VisitorMut for Rewriter {
 
 /// Marks a number that is a position or a count and must stay a bare literal.
 fn keep_number(expr: &mut Expr) {
-    if let Expr::Value(ValueWithSpan { value: Value::Number(_, kept), .. }) = expr {
+    if let Expr::Value(ValueWithSpan {
+        value: Value::Number(_, kept),
+        ..
+    }) = expr
+    {
         *kept = true;
     }
 }
 
 fn typed_number(expr: &Expr) -> Option<Expr> {
-    let Expr::Value(ValueWithSpan { value: Value::Number(text, false), .. }) = expr else { return None };
+    let Expr::Value(ValueWithSpan {
+        value: Value::Number(text, false),
+        ..
+    }) = expr
+    else {
+        return None;
+    };
     let data_type = if text.contains(['e', 'E']) {
         DataType::Double(sqlparser::ast::ExactNumberInfo::None)
     } else if text.parse::<i32>().is_ok() {
@@ -101,49 +130,126 @@ fn typed_number(expr: &Expr) -> Option<Expr> {
         return None;
     };
     let kept = Expr::Value(Value::Number(text.clone(), true).into());
-    Some(Expr::Cast { kind: CastKind::Cast, expr: Box::new(kept), data_type, format: None, array: false })
+    Some(Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(kept),
+        data_type,
+        format: None,
+        array: false,
+    })
+}
+
+/// The name by which a relation's columns can be qualified.
+fn known_as(relation: &TableFactor) -> Option<Ident> {
+    match relation {
+        TableFactor::Table {
+            alias: Some(alias), ..
+        }
+        | TableFactor::Derived {
+            alias: Some(alias), ..
+        }
+        | TableFactor::TableFunction {
+            alias: Some(alias), ..
+        }
+        | TableFactor::Function {
+            alias: Some(alias), ..
+        }
+        | TableFactor::UNNEST {
+            alias: Some(alias), ..
+        } => Some(alias.name.clone()),
+        TableFactor::Table { name, .. } => name.0.last().and_then(|part| part.as_ident()).cloned(),
+        _ => None,
+    }
 }
 
 /// `TIMESTAMP '...'` has as many digits of a second as were written.
 fn time_literal(literal: &mut TypedString) {
-    let (DataType::Timestamp(None, TimezoneInfo::None), Value::SingleQuotedString(text)) = (&literal.data_type, &literal.value.value) else { return };
-    let digits = text.split_once('.').map_or(0, |(_, digits)| digits.len().min(9)) as u8;
+    let (DataType::Timestamp(None, TimezoneInfo::None), Value::SingleQuotedString(text)) =
+        (&literal.data_type, &literal.value.value)
+    else {
+        return;
+    };
+    let digits = text
+        .split_once('.')
+        .map_or(0, |(_, digits)| digits.len().min(9)) as u8;
     literal.data_type = Type::Timestamp(digits).nullable().to_sql();
 }
 
 /// Flink calls an unnamed column after its last field name, or `EXPR$i`.
-fn name_item(idx: usize, item: &mut SelectItem) {
-    let SelectItem::UnnamedExpr(expr) = item else { return };
+fn name_item(idx: usize, item: &mut SelectItem, tables: &[Ident]) {
+    let SelectItem::UnnamedExpr(expr) = item else {
+        return;
+    };
     let name = match expr {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => return,
+        Expr::Identifier(_) => return,
+        Expr::CompoundIdentifier(path) => match path.as_slice() {
+            [table, _] if tables.iter().any(|known| known.value == table.value) => return,
+            // A field inside a ROW column.
+            [.., field] => field.value.clone(),
+            [] => return,
+        },
         Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
             Some(sqlparser::ast::AccessExpr::Dot(Expr::Identifier(field))) => field.value.clone(),
             _ => format!("EXPR${idx}"),
         },
         _ => format!("EXPR${idx}"),
     };
-    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('`', name) };
+    *item = SelectItem::ExprWithAlias {
+        expr: expr.clone(),
+        alias: Ident::with_quote('`', name),
+    };
 }
 
 fn plain_call(expr: &mut Expr) -> Option<Expr> {
     Some(match expr {
-        Expr::Extract { field, expr, .. } => call("extract", vec![text(&field.to_string().to_uppercase()), take(expr)]),
+        Expr::Extract { field, expr, .. } => call(
+            "extract",
+            vec![text(&field.to_string().to_uppercase()), take(expr)],
+        ),
         Expr::Position { expr, r#in } => call("position", vec![take(expr), take(r#in)]),
-        Expr::Trim { expr, trim_where, trim_what, .. } => {
+        Expr::Trim {
+            expr,
+            trim_where,
+            trim_what,
+            ..
+        } => {
             let name = match trim_where {
                 Some(TrimWhereField::Leading) => "ltrim",
                 Some(TrimWhereField::Trailing) => "rtrim",
                 Some(TrimWhereField::Both) | None => "btrim",
             };
-            call(name, std::iter::once(take(expr)).chain(trim_what.as_mut().map(take)).collect())
+            call(
+                name,
+                std::iter::once(take(expr))
+                    .chain(trim_what.as_mut().map(take))
+                    .collect(),
+            )
         }
-        Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
-            let args = [expr, overlay_what, overlay_from].into_iter().map(take).chain(overlay_for.as_mut().map(take));
+        Expr::Overlay {
+            expr,
+            overlay_what,
+            overlay_from,
+            overlay_for,
+        } => {
+            let args = [expr, overlay_what, overlay_from]
+                .into_iter()
+                .map(take)
+                .chain(overlay_for.as_mut().map(take));
             call("overlay", args.collect())
         }
-        Expr::Substring { expr, substring_from, substring_for, .. } => {
-            let bounds = [substring_from, substring_for].into_iter().filter_map(|bound| bound.as_mut().map(take));
-            call("substring", std::iter::once(take(expr)).chain(bounds).collect())
+        Expr::Substring {
+            expr,
+            substring_from,
+            substring_for,
+            ..
+        } => {
+            let bounds = [substring_from, substring_for]
+                .into_iter()
+                .filter_map(|bound| bound.as_mut().map(take));
+            call(
+                "substring",
+                std::iter::once(take(expr)).chain(bounds).collect(),
+            )
         }
         _ => return None,
     })
@@ -159,12 +265,19 @@ fn text(value: &str) -> Expr {
 
 /// A call of a function.
 pub fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    let args = args
+        .into_iter()
+        .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)))
+        .collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
         filter: None,
         null_treatment: None,
         over: None,

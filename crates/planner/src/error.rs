@@ -5,21 +5,30 @@ use millstream_dataflow::{Error, Kind, Location};
 
 /// An error of the binder or optimizer as the user's error: their text is at fault unless it says that it is internal.
 pub fn from_datafusion(error: DataFusionError) -> Error {
-    let at = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| Location {
-        line: span.start.line,
-        column: span.start.column,
-        end_line: span.end.line,
-        end_column: span.end.column,
-    });
+    let at = error
+        .diagnostic()
+        .and_then(|diagnostic| diagnostic.span)
+        .map(|span| Location {
+            line: span.start.line,
+            column: span.start.column,
+            end_line: span.end.line,
+            end_column: span.end.column,
+        });
     let kind = match error.find_root() {
         DataFusionError::Internal(_) => Kind::Internal,
         DataFusionError::ArrowError(_, _) | DataFusionError::Execution(_) => Kind::BadData,
         _ => Kind::User,
     };
     let text = error.strip_backtrace();
-    let text = ["Error during planning: ", "Schema error: ", "SQL error: ", "This feature is not implemented: ", "Invalid or Unsupported Configuration: "]
-        .iter()
-        .fold(text, |text, prefix| text.replace(prefix, ""));
+    let text = [
+        "Error during planning: ",
+        "Schema error: ",
+        "SQL error: ",
+        "This feature is not implemented: ",
+        "Invalid or Unsupported Configuration: ",
+    ]
+    .iter()
+    .fold(text, |text, prefix| text.replace(prefix, ""));
     let found = match text.split_once("\nhint: ") {
         Some((message, hint)) => Error::new(kind, message.trim_end_matches('.')).hint(hint),
         None => Error::new(kind, text.trim_end_matches('.')),

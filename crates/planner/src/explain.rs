@@ -1,27 +1,46 @@
 //! EXPLAIN: the graph, inputs below what reads them, with keys, exchanges and what bounds each state.
 
+use millstream_dataflow::Partitioning;
 use millstream_dataflow::graph::{Graph, Node, NodeId, NodeKind};
 use millstream_dataflow::operator::Bound;
-use millstream_dataflow::Partitioning;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// A graph as text: one tree for each view and sink. A node that several read is printed once and then named by its number.
 pub fn explain(graph: &Graph) -> String {
     let nodes: BTreeMap<NodeId, &Node> = graph.nodes.iter().map(|node| (node.id, node)).collect();
-    let read: Vec<NodeId> = graph.nodes.iter().flat_map(|node| node.inputs.iter().map(|edge| edge.from)).collect();
+    let read: Vec<NodeId> = graph
+        .nodes
+        .iter()
+        .flat_map(|node| node.inputs.iter().map(|edge| edge.from))
+        .collect();
     let mut text = String::new();
     let mut printed = Vec::new();
     for node in &graph.nodes {
-        let is_end = matches!(node.kind, NodeKind::View(_) | NodeKind::Sink(_)) || !read.contains(&node.id);
+        let is_end =
+            matches!(node.kind, NodeKind::View(_) | NodeKind::Sink(_)) || !read.contains(&node.id);
         if is_end && !matches!(node.kind, NodeKind::DeadLetters(_)) {
-            tree(&nodes, node.id, 0, &Partitioning::Any, &mut printed, &mut text);
+            tree(
+                &nodes,
+                node.id,
+                0,
+                &Partitioning::Any,
+                &mut printed,
+                &mut text,
+            );
         }
     }
     text
 }
 
-fn tree(nodes: &BTreeMap<NodeId, &Node>, id: NodeId, depth: usize, exchange: &Partitioning, printed: &mut Vec<NodeId>, text: &mut String) {
+fn tree(
+    nodes: &BTreeMap<NodeId, &Node>,
+    id: NodeId,
+    depth: usize,
+    exchange: &Partitioning,
+    printed: &mut Vec<NodeId>,
+    text: &mut String,
+) {
     let indent = "  ".repeat(depth);
     let moved = match exchange {
         Partitioning::Any => String::new(),
@@ -46,16 +65,35 @@ fn tree(nodes: &BTreeMap<NodeId, &Node>, id: NodeId, depth: usize, exchange: &Pa
 fn describe(node: &Node) -> String {
     match &node.kind {
         NodeKind::Source(source) => {
-            let columns: Vec<String> = source.prepare.schema().fields().iter().map(|field| field.name().clone()).collect();
-            format!("Source {} [{}] {}", source.table, columns.join(", "), source.source)
+            let columns: Vec<String> = source
+                .prepare
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect();
+            format!(
+                "Source {} [{}] {}",
+                source.table,
+                columns.join(", "),
+                source.source
+            )
         }
         NodeKind::Operator(spec) => match spec.bound() {
             Bound::Stateless => spec.to_string(),
             bound => format!("{spec} state: {}", bounded_by(&bound)),
         },
         NodeKind::View(view) => {
-            let names: Vec<&str> = view.key.iter().map(|idx| view.schema.field(*idx).name().as_str()).collect();
-            let key = if names.is_empty() { "whole row".to_owned() } else { names.join(", ") };
+            let names: Vec<&str> = view
+                .key
+                .iter()
+                .map(|idx| view.schema.field(*idx).name().as_str())
+                .collect();
+            let key = if names.is_empty() {
+                "whole row".to_owned()
+            } else {
+                names.join(", ")
+            };
             format!("View {} key: {key}", view.name)
         }
         NodeKind::Sink(sink) => format!("Sink {} {}", sink.table, sink.sink),

@@ -7,8 +7,9 @@
 //! ```
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments, GroupByExpr, Ident, Query, Select, SetExpr,
-    TableAlias, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArguments,
+    GroupByExpr, Ident, Query, Select, SetExpr, TableAlias, TableFactor, TableWithJoins, VisitMut,
+    VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -19,19 +20,45 @@ const NAMES: [&str; 3] = ["TUMBLE", "HOP", "SESSION"];
 
 /// Rewrites a SELECT that groups by such a window; leaves any other as it is.
 pub fn rewrite(select: &mut Select) {
-    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
-    let found = keys.iter().enumerate().find_map(|(at, key)| window(key).map(|(name, args)| (at, name, args)));
-    let (Some((at, name, args)), Some(alias)) = (found, sole_relation(&select.from)) else { return };
-    let (Some((time, lengths)), Some(rows)) = (args.split_first(), rows(select.from.clone(), select.selection.clone())) else { return };
-    let others: Vec<Expr> = keys.iter().enumerate().filter(|(idx, _)| *idx != at).map(|(_, key)| unqualified(key.clone())).collect();
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else {
+        return;
+    };
+    let found = keys
+        .iter()
+        .enumerate()
+        .find_map(|(at, key)| window(key).map(|(name, args)| (at, name, args)));
+    let (Some((at, name, args)), Some(alias)) = (found, sole_relation(&select.from)) else {
+        return;
+    };
+    let (Some((time, lengths)), Some(rows)) = (
+        args.split_first(),
+        rows(select.from.clone(), select.selection.clone()),
+    ) else {
+        return;
+    };
+    let others: Vec<Expr> = keys
+        .iter()
+        .enumerate()
+        .filter(|(idx, _)| *idx != at)
+        .map(|(_, key)| unqualified(key.clone()))
+        .collect();
     keys.splice(at..=at, COLUMNS.map(column));
     let mut data = call("TABLE", vec![Expr::Subquery(Box::new(rows))]);
     if name == "SESSION" && !others.is_empty() {
         add_partition(&mut data, others);
     }
     let descriptor = call("DESCRIPTOR", vec![unqualified(time.clone())]);
-    let expr = call(name, [data, descriptor].into_iter().chain(lengths.iter().cloned()).collect());
-    select.from = vec![TableWithJoins { relation: TableFactor::TableFunction { expr, alias }, joins: Vec::new() }];
+    let expr = call(
+        name,
+        [data, descriptor]
+            .into_iter()
+            .chain(lengths.iter().cloned())
+            .collect(),
+    );
+    select.from = vec![TableWithJoins {
+        relation: TableFactor::TableFunction { expr, alias },
+        joins: Vec::new(),
+    }];
     select.selection = None;
     let mut bounds = Bounds { name };
     let _ = select.projection.visit(&mut bounds);
@@ -46,26 +73,51 @@ fn window(key: &Expr) -> Option<(&'static str, Vec<Expr>)> {
 
 /// The name, in upper case, and the arguments of a call.
 fn called(expr: &Expr) -> Option<(String, Vec<Expr>)> {
-    let Expr::Function(Function { name, args: FunctionArguments::List(list), over: None, .. }) = expr else { return None };
+    let Expr::Function(Function {
+        name,
+        args: FunctionArguments::List(list),
+        over: None,
+        ..
+    }) = expr
+    else {
+        return None;
+    };
     let args = list.args.iter().map(|arg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
         _ => None,
     });
-    Some((name.to_string().to_ascii_uppercase(), args.collect::<Option<_>>()?))
+    Some((
+        name.to_string().to_ascii_uppercase(),
+        args.collect::<Option<_>>()?,
+    ))
 }
 
 /// The name under which the one relation of a FROM is known; `None` if there are several.
 fn sole_relation(from: &[TableWithJoins]) -> Option<Option<TableAlias>> {
-    let [TableWithJoins { relation, joins }] = from else { return None };
+    let [TableWithJoins { relation, joins }] = from else {
+        return None;
+    };
     if !joins.is_empty() {
         return None;
     }
     Some(match relation {
-        TableFactor::Table { name, alias: None, args: None, .. } => {
+        TableFactor::Table {
+            name,
+            alias: None,
+            args: None,
+            ..
+        } => {
             let name = name.0.last().and_then(|part| part.as_ident())?.clone();
-            Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None })
+            Some(TableAlias {
+                explicit: true,
+                name,
+                columns: Vec::new(),
+                at: None,
+            })
         }
-        TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } | TableFactor::TableFunction { alias, .. } => alias.clone(),
+        TableFactor::Table { alias, .. }
+        | TableFactor::Derived { alias, .. }
+        | TableFactor::TableFunction { alias, .. } => alias.clone(),
         _ => None,
     })
 }
@@ -73,16 +125,26 @@ fn sole_relation(from: &[TableWithJoins]) -> Option<Option<TableAlias>> {
 /// `SELECT * FROM from WHERE selection`.
 fn rows(from: Vec<TableWithJoins>, selection: Option<Expr>) -> Option<Query> {
     let mut query = millstream_sql::parse_query("SELECT * FROM t").ok()?.ast;
-    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return None;
+    };
     select.from = from;
     select.selection = selection;
     Some(*query)
 }
 
 fn add_partition(data: &mut Expr, keys: Vec<Expr>) {
-    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = data {
+    if let Expr::Function(Function {
+        args: FunctionArguments::List(list),
+        ..
+    }) = data
+    {
         let arg = FunctionArgExpr::Expr(Expr::Tuple(keys));
-        list.args.push(FunctionArg::Named { name: Ident::new("PARTITION_BY"), arg, operator: FunctionArgOperator::RightArrow });
+        list.args.push(FunctionArg::Named {
+            name: Ident::new("PARTITION_BY"),
+            arg,
+            operator: FunctionArgOperator::RightArrow,
+        });
     }
 }
 
@@ -107,7 +169,9 @@ impl VisitorMut for Bounds {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        let Some((name, _)) = called(expr) else { return ControlFlow::Continue(()) };
+        let Some((name, _)) = called(expr) else {
+            return ControlFlow::Continue(());
+        };
         let bound = match name.strip_prefix(self.name) {
             Some("_START") => COLUMNS[0],
             Some("_END") => COLUMNS[1],

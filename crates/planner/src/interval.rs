@@ -27,7 +27,9 @@ pub fn between(condition: &Expr, left: &Stream, right: &Stream) -> Option<Interv
     let mut found: Option<(usize, usize)> = None;
     let (mut lower, mut upper) = (None, None);
     for (greater, less) in split_conjunction(condition).into_iter().flat_map(orders) {
-        let (Some(greater), Some(less)) = (shifted(&greater), shifted(&less)) else { continue };
+        let (Some(greater), Some(less)) = (shifted(&greater), shifted(&less)) else {
+            continue;
+        };
         let sides = (side(&greater.0, left, right), side(&less.0, left, right));
         // greater.column + greater.ms >= less.column + less.ms
         let (pair, difference_ms, bounds_below) = match sides {
@@ -39,11 +41,22 @@ pub fn between(condition: &Expr, left: &Stream, right: &Stream) -> Option<Interv
             continue;
         }
         let bound = if bounds_below { &mut lower } else { &mut upper };
-        let tighter = |known: i64| if bounds_below { known.max(difference_ms) } else { known.min(difference_ms) };
+        let tighter = |known: i64| {
+            if bounds_below {
+                known.max(difference_ms)
+            } else {
+                known.min(difference_ms)
+            }
+        };
         *bound = Some(bound.map_or(difference_ms, tighter));
     }
     let (left, right) = found?;
-    Some(Interval { left, right, lower_ms: lower?, upper_ms: upper? })
+    Some(Interval {
+        left,
+        right,
+        lower_ms: lower?,
+        upper_ms: upper?,
+    })
 }
 
 enum Side {
@@ -52,12 +65,16 @@ enum Side {
 }
 
 fn side(expr: &Expr, left: &Stream, right: &Stream) -> Option<Side> {
-    let Expr::Column(column) = expr else { return None };
+    let Expr::Column(column) = expr else {
+        return None;
+    };
     let rowtime = |stream: &Stream| {
         let idx = stream.names.maybe_index_of_column(column)?;
         (time::role(stream.schema.field(idx)) == Some(Role::Rowtime)).then_some(idx)
     };
-    rowtime(left).map(Side::Left).or_else(|| rowtime(right).map(Side::Right))
+    rowtime(left)
+        .map(Side::Left)
+        .or_else(|| rowtime(right).map(Side::Right))
 }
 
 /// The `a >= b` that a condition says, as (a, b).
@@ -72,8 +89,16 @@ fn orders(condition: &Expr) -> Vec<(Expr, Expr)> {
                 _ => Vec::new(),
             }
         }
-        Expr::Between(Between { expr, negated: false, low, high }) => {
-            vec![(expr.as_ref().clone(), low.as_ref().clone()), (high.as_ref().clone(), expr.as_ref().clone())]
+        Expr::Between(Between {
+            expr,
+            negated: false,
+            low,
+            high,
+        }) => {
+            vec![
+                (expr.as_ref().clone(), low.as_ref().clone()),
+                (high.as_ref().clone(), expr.as_ref().clone()),
+            ]
         }
         _ => Vec::new(),
     }
@@ -98,9 +123,14 @@ pub fn shifted(expr: &Expr) -> Option<(Expr, i64)> {
 /// The milliseconds of an interval literal; none for months, which differ in length.
 pub fn literal_ms(expr: &Expr) -> Option<i64> {
     match expr {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano { months: 0, days, nanoseconds })), _) => {
-            Some(i64::from(*days) * 86_400_000 + nanoseconds / 1_000_000)
-        }
+        Expr::Literal(
+            ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano {
+                months: 0,
+                days,
+                nanoseconds,
+            })),
+            _,
+        ) => Some(i64::from(*days) * 86_400_000 + nanoseconds / 1_000_000),
         _ => None,
     }
 }

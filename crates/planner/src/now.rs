@@ -3,7 +3,9 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Result, exec_err};
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use std::sync::Arc;
 
 /// A function of the step's clock.
@@ -24,10 +26,20 @@ pub fn functions(time_zone: &str) -> Vec<Arc<ScalarUDF>> {
         let aliases = aliases.iter().map(|alias| (*alias).to_owned()).collect();
         // Volatile: the optimizer must neither fold nor move it.
         let signature = Signature::nullary(Volatility::Volatile);
-        Arc::new(ScalarUDF::new_from_impl(Now { name, aliases, kind, time_zone: time_zone.to_owned(), signature }))
+        Arc::new(ScalarUDF::new_from_impl(Now {
+            name,
+            aliases,
+            kind,
+            time_zone: time_zone.to_owned(),
+            signature,
+        }))
     };
     vec![
-        make("now", &["current_timestamp", "current_row_timestamp"], instant),
+        make(
+            "now",
+            &["current_timestamp", "current_row_timestamp"],
+            instant,
+        ),
         make("localtimestamp", &[], local),
         make("current_date", &[], DataType::Date32),
     ]
@@ -40,7 +52,9 @@ pub fn is_now(expr: &Expr) -> bool {
 
 /// The session's time zone of a call of the current time (not of the current date).
 pub fn zone(expr: &Expr) -> Option<String> {
-    let Expr::ScalarFunction(call) = expr else { return None };
+    let Expr::ScalarFunction(call) = expr else {
+        return None;
+    };
     let now = call.func.inner().downcast_ref::<Now>()?;
     matches!(now.kind, DataType::Timestamp(_, _)).then(|| now.time_zone.clone())
 }

@@ -39,11 +39,18 @@ pub fn collect(plan: &LogicalPlan, wanted: &mut Wanted) -> Result<()> {
             exprs.into_iter().try_for_each(|expr| paths_of(expr, paths))
         }
         LogicalPlan::TableScan(scan) => {
-            let names = scan.projected_schema.fields().iter().map(|field| vec![field.name().clone()]);
+            let names = scan
+                .projected_schema
+                .fields()
+                .iter()
+                .map(|field| vec![field.name().clone()]);
             wanted.entry(table_name(scan)).or_default().extend(names);
             Ok(())
         }
-        other => other.inputs().into_iter().try_for_each(|input| collect(input, wanted)),
+        other => other
+            .inputs()
+            .into_iter()
+            .try_for_each(|input| collect(input, wanted)),
     }
 }
 
@@ -68,7 +75,10 @@ pub fn relation(scan: &TableScan) -> Option<&Bound> {
 }
 
 fn table_name(scan: &TableScan) -> String {
-    relation(scan).map_or_else(|| scan.table_name.table().to_owned(), |bound| bound.name.clone())
+    relation(scan).map_or_else(
+        || scan.table_name.table().to_owned(),
+        |bound| bound.name.clone(),
+    )
 }
 
 /// Adds the paths that an expression reads.
@@ -94,7 +104,10 @@ fn path(expr: &Expr) -> Option<Path> {
             let mut path = path(base)?;
             for name in names {
                 match name {
-                    Expr::Literal(ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name)), _) => path.push(name.clone()),
+                    Expr::Literal(
+                        ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name)),
+                        _,
+                    ) => path.push(name.clone()),
                     _ => return None,
                 }
             }
@@ -118,10 +131,20 @@ pub struct Layout {
 impl Layout {
     /// The layout of some paths into a table's columns. A path that a wider one contains keeps a column of its own.
     pub fn new(table: &SchemaRef, paths: &BTreeSet<Path>) -> Result<Self> {
-        let fields = paths.iter().filter_map(|path| leaf(table, path)).collect::<Vec<_>>();
+        let fields = paths
+            .iter()
+            .filter_map(|path| leaf(table, path))
+            .collect::<Vec<_>>();
         let schema = Arc::new(Schema::new(fields));
-        let names = Arc::new(DFSchema::from_unqualified_fields(schema.fields().clone(), std::collections::HashMap::new())?);
-        Ok(Self { paths: paths.iter().cloned().collect(), schema, names })
+        let names = Arc::new(DFSchema::from_unqualified_fields(
+            schema.fields().clone(),
+            std::collections::HashMap::new(),
+        )?);
+        Ok(Self {
+            paths: paths.iter().cloned().collect(),
+            schema,
+            names,
+        })
     }
 
     /// The column that holds a path.
@@ -138,9 +161,11 @@ impl Layout {
     pub fn rewrite(&self, expr: Expr) -> Result<Expr> {
         let rewritten = expr.transform_down(|expr| {
             Ok(match path(&expr) {
-                Some(path) if self.index(&path).is_some() => {
-                    Transformed::new(Expr::Column(Column::new_unqualified(path.join("."))), true, TreeNodeRecursion::Jump)
-                }
+                Some(path) if self.index(&path).is_some() => Transformed::new(
+                    Expr::Column(Column::new_unqualified(path.join("."))),
+                    true,
+                    TreeNodeRecursion::Jump,
+                ),
                 _ => Transformed::no(expr),
             })
         })?;
@@ -152,8 +177,16 @@ fn leaf(table: &SchemaRef, path: &[String]) -> Option<Field> {
     let (first, rest) = path.split_first()?;
     let mut field: FieldRef = Arc::new(table.field_with_name(first).ok()?.clone());
     for name in rest {
-        let DataType::Struct(fields) = field.data_type() else { return None };
+        let DataType::Struct(fields) = field.data_type() else {
+            return None;
+        };
         field = Arc::clone(fields.iter().find(|part| part.name() == name)?);
     }
-    Some(field.as_ref().clone().with_name(path.join(".")).with_nullable(true))
+    Some(
+        field
+            .as_ref()
+            .clone()
+            .with_name(path.join("."))
+            .with_nullable(true),
+    )
 }

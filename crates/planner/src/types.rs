@@ -17,7 +17,11 @@ pub fn field(name: &str, kind: &FieldType, time_zone: &str) -> Field {
     let field = Field::new(name, data_type(&kind.kind, time_zone), kind.nullable);
     match &kind.kind {
         Type::Char(_) | Type::Binary(_) | Type::Time(_) => with_type(field, kind),
-        Type::Timestamp(precision) | Type::TimestampLtz(precision) if ![3, 6, 9].contains(precision) => with_type(field, kind),
+        Type::Timestamp(precision) | Type::TimestampLtz(precision)
+            if ![3, 6, 9].contains(precision) =>
+        {
+            with_type(field, kind)
+        }
         Type::VarChar(length) | Type::VarBinary(length) if *length != i32::MAX as u32 => {
             with_type(field, kind)
         }
@@ -55,23 +59,38 @@ pub fn data_type(kind: &Type, time_zone: &str) -> DataType {
         }
         Type::Array(element) => DataType::List(inner("item", element)),
         Type::Multiset(element) => {
-            let count = FieldType { kind: Type::Int, nullable: false };
+            let count = FieldType {
+                kind: Type::Int,
+                nullable: false,
+            };
             map(&not_null(element), &count, time_zone)
         }
         Type::Map(key, value) => map(&not_null(key), value, time_zone),
         Type::Row(fields) => DataType::Struct(
-            fields.iter().map(|part| inner(&part.name, &part.field_type)).collect(),
+            fields
+                .iter()
+                .map(|part| inner(&part.name, &part.field_type))
+                .collect(),
         ),
     }
 }
 
 fn not_null(kind: &FieldType) -> FieldType {
-    FieldType { kind: kind.kind.clone(), nullable: false }
+    FieldType {
+        kind: kind.kind.clone(),
+        nullable: false,
+    }
 }
 
 fn map(key: &FieldType, value: &FieldType, time_zone: &str) -> DataType {
-    let entries = Fields::from(vec![field("key", key, time_zone), field("value", value, time_zone)]);
-    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
+    let entries = Fields::from(vec![
+        field("key", key, time_zone),
+        field("value", value, time_zone),
+    ]);
+    DataType::Map(
+        Arc::new(Field::new("entries", DataType::Struct(entries), false)),
+        false,
+    )
 }
 
 fn time_unit(precision: u8) -> TimeUnit {
@@ -115,7 +134,10 @@ pub fn data_type_name(kind: &DataType) -> String {
         DataType::Timestamp(unit, Some(_)) => format!("TIMESTAMP_LTZ({})", digits(unit)),
         DataType::List(element) => format!("ARRAY<{}>", name(element)),
         DataType::Struct(fields) => {
-            let parts: Vec<_> = fields.iter().map(|f| format!("`{}` {}", f.name(), name(f))).collect();
+            let parts: Vec<_> = fields
+                .iter()
+                .map(|f| format!("`{}` {}", f.name(), name(f)))
+                .collect();
             format!("ROW<{}>", parts.join(", "))
         }
         DataType::Map(entries, _) => match entries.data_type() {
@@ -131,15 +153,23 @@ pub fn data_type_name(kind: &DataType) -> String {
 /// The values of a column as CAST to STRING writes them.
 pub fn to_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
-    let options = millstream_functions::Options { time_zone: "UTC".to_owned() };
+    let options = millstream_functions::Options {
+        time_zone: "UTC".to_owned(),
+    };
     let function = millstream_functions::cast::cast_udf(DataType::Utf8View, None, &options);
     let args = ScalarFunctionArgs {
         args: vec![ColumnarValue::Array(Arc::clone(column))],
-        arg_fields: vec![Arc::new(Field::new("value", column.data_type().clone(), true))],
+        arg_fields: vec![Arc::new(Field::new(
+            "value",
+            column.data_type().clone(),
+            true,
+        ))],
         number_rows: column.len(),
         return_field: Arc::new(Field::new("text", DataType::Utf8View, true)),
         config_options: Arc::default(),
     };
-    let done = function.invoke_with_args(args).and_then(|values| values.into_array(column.len()));
+    let done = function
+        .invoke_with_args(args)
+        .and_then(|values| values.into_array(column.len()));
     done.map_err(|error| ArrowError::CastError(error.to_string()))
 }

@@ -5,7 +5,9 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::Expr;
 use millstream_dataflow::graph::{OnBad, SourceNode};
-use millstream_dataflow::source::{Offset, Partition, Polled, Prepare, Prepared, Reader, Source, State};
+use millstream_dataflow::source::{
+    Offset, Partition, Polled, Prepare, Prepared, Reader, Source, State,
+};
 use millstream_dataflow::{Changes, Delta, Result};
 use std::fmt;
 use std::sync::Arc;
@@ -16,23 +18,37 @@ use crate::expr;
 
 /// A source of these rows.
 pub(crate) fn source(rows: &[Vec<Expr>], schema: &SchemaRef) -> Result<SourceNode> {
-    let one = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &RecordBatchOptions::new().with_row_count(Some(1)))?;
+    let one = RecordBatch::try_new_with_options(
+        Arc::new(Schema::empty()),
+        Vec::new(),
+        &RecordBatchOptions::new().with_row_count(Some(1)),
+    )?;
     let mut columns: Vec<Vec<ScalarValue>> = vec![Vec::new(); schema.fields().len()];
     for row in rows {
         for ((value, field), column) in row.iter().zip(schema.fields()).zip(&mut columns) {
-            let value = expr::plan(value, &DFSchema::empty(), Some(field.data_type()))?.evaluate(&one)?;
+            let value =
+                expr::plan(value, &DFSchema::empty(), Some(field.data_type()))?.evaluate(&one)?;
             column.push(ScalarValue::try_from_array(&value, 0).map_err(from_datafusion)?);
         }
     }
-    let arrays = columns.into_iter().zip(schema.fields()).map(|(column, field)| match column.is_empty() {
-        true => Ok(arrow::array::new_empty_array(field.data_type())),
-        false => ScalarValue::iter_to_array(column).map_err(from_datafusion),
-    });
+    let arrays = columns
+        .into_iter()
+        .zip(schema.fields())
+        .map(|(column, field)| match column.is_empty() {
+            true => Ok(arrow::array::new_empty_array(field.data_type())),
+            false => ScalarValue::iter_to_array(column).map_err(from_datafusion),
+        });
     let arrays = arrays.collect::<Result<Vec<ArrayRef>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let batch = RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?;
     let values = Arc::new(Values { batch });
-    Ok(SourceNode { table: "VALUES".into(), source: Arc::clone(&values) as _, prepare: values, idle_timeout_ms: None, on_bad: OnBad::Fail })
+    Ok(SourceNode {
+        table: "VALUES".into(),
+        source: Arc::clone(&values) as _,
+        prepare: values,
+        idle_timeout_ms: None,
+        on_bad: OnBad::Fail,
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -61,11 +77,18 @@ impl Source for Values {
 
     fn partitions(&self) -> Result<Vec<Partition>> {
         let end = Some(Offset(self.batch.num_rows() as i64));
-        Ok(vec![Partition { name: "values".into(), start: Offset(0), end }])
+        Ok(vec![Partition {
+            name: "values".into(),
+            start: Offset(0),
+            end,
+        }])
     }
 
     fn open(&self, _partition: &Partition, from: Offset) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(Rows { batch: self.batch.clone(), next: from.0 as usize }))
+        Ok(Box::new(Rows {
+            batch: self.batch.clone(),
+            next: from.0 as usize,
+        }))
     }
 }
 
@@ -79,8 +102,17 @@ impl Reader for Rows {
         let rows = (self.batch.num_rows() - self.next).min(rows_max);
         let delta = Delta::inserts(self.batch.slice(self.next, rows));
         self.next += rows;
-        let state = if self.next == self.batch.num_rows() { State::End } else { State::More };
-        Ok(Polled { delta, bad: Vec::new(), position: Offset(self.next as i64), state })
+        let state = if self.next == self.batch.num_rows() {
+            State::End
+        } else {
+            State::More
+        };
+        Ok(Polled {
+            delta,
+            bad: Vec::new(),
+            position: Offset(self.next as i64),
+            state,
+        })
     }
 }
 
@@ -94,6 +126,10 @@ impl Prepare for Values {
     }
 
     fn prepare(&self, delta: Delta) -> Result<Prepared> {
-        Ok(Prepared { delta, watermark_ms: None, refused: Vec::new() })
+        Ok(Prepared {
+            delta,
+            watermark_ms: None,
+            refused: Vec::new(),
+        })
     }
 }

@@ -35,7 +35,12 @@ impl WindowTvf {
     ///
     /// # Errors
     /// When `time` is no TIMESTAMP.
-    pub fn try_new(input: LogicalPlan, time: Expr, partition: Vec<Expr>, kind: Window) -> Result<Self> {
+    pub fn try_new(
+        input: LogicalPlan,
+        time: Expr,
+        partition: Vec<Expr>,
+        kind: Window,
+    ) -> Result<Self> {
         use datafusion::logical_expr::ExprSchemable;
         let (_, field) = time.to_field(input.schema())?;
         let DataType::Timestamp(_, _) = field.data_type() else {
@@ -54,15 +59,42 @@ impl WindowTvf {
         // The bounds are local times. They tell what the watermark, an instant, has closed only where the two are the same.
         let is_utc = zone(field.data_type()).is_none_or(|zone| zone.as_ref() == "UTC");
         let bound = |name: &str, role| {
-            let field = Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, None), false);
-            if is_utc { time::with_role(field, role) } else { field }
+            let field = Field::new(
+                name,
+                DataType::Timestamp(TimeUnit::Millisecond, None),
+                false,
+            );
+            if is_utc {
+                time::with_role(field, role)
+            } else {
+                field
+            }
         };
-        let rowtime = Field::new(COLUMNS[2], DataType::Timestamp(TimeUnit::Millisecond, zone(field.data_type())), false);
-        let added = [bound(COLUMNS[0], Role::WindowStart), bound(COLUMNS[1], Role::WindowEnd), time::with_role(rowtime, Role::Rowtime)];
-        let fields = input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));
-        let fields = fields.chain(added.into_iter().map(|field| (None, Arc::new(field)))).collect();
+        let rowtime = Field::new(
+            COLUMNS[2],
+            DataType::Timestamp(TimeUnit::Millisecond, zone(field.data_type())),
+            false,
+        );
+        let added = [
+            bound(COLUMNS[0], Role::WindowStart),
+            bound(COLUMNS[1], Role::WindowEnd),
+            time::with_role(rowtime, Role::Rowtime),
+        ];
+        let fields = input
+            .schema()
+            .iter()
+            .map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));
+        let fields = fields
+            .chain(added.into_iter().map(|field| (None, Arc::new(field))))
+            .collect();
         let schema = DFSchema::new_with_metadata(fields, input.schema().metadata().clone())?;
-        Ok(Self { input, time, partition, kind, schema: Arc::new(schema) })
+        Ok(Self {
+            input,
+            time,
+            partition,
+            kind,
+            schema: Arc::new(schema),
+        })
     }
 }
 
@@ -87,15 +119,24 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        std::iter::once(self.time.clone()).chain(self.partition.iter().cloned()).collect()
+        std::iter::once(self.time.clone())
+            .chain(self.partition.iter().cloned())
+            .collect()
     }
 
     /// A filter on a row's own columns may go below: the same rows fall into the same windows. Not for SESSION, where
     /// a row keeps its neighbours together.
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
         match self.kind {
-            Window::Session { .. } => self.schema.fields().iter().map(|field| field.name().clone()).collect(),
-            Window::Tumble { .. } | Window::Hop { .. } | Window::Cumulate { .. } => COLUMNS.map(str::to_owned).into(),
+            Window::Session { .. } => self
+                .schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect(),
+            Window::Tumble { .. } | Window::Hop { .. } | Window::Cumulate { .. } => {
+                COLUMNS.map(str::to_owned).into()
+            }
         }
     }
 
@@ -114,8 +155,16 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let width = self.input.schema().fields().len();
         let exprs = self.expressions();
-        let needed = exprs.iter().flat_map(Expr::column_refs).filter_map(|column| self.input.schema().maybe_index_of_column(column));
-        let mut columns: Vec<usize> = output_columns.iter().copied().filter(|idx| *idx < width).chain(needed).collect();
+        let needed = exprs
+            .iter()
+            .flat_map(Expr::column_refs)
+            .filter_map(|column| self.input.schema().maybe_index_of_column(column));
+        let mut columns: Vec<usize> = output_columns
+            .iter()
+            .copied()
+            .filter(|idx| *idx < width)
+            .chain(needed)
+            .collect();
         columns.sort_unstable();
         columns.dedup();
         Some(vec![columns])
@@ -124,7 +173,10 @@ impl UserDefinedLogicalNodeCore for WindowTvf {
 
 impl PartialEq for WindowTvf {
     fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.time == other.time && self.partition == other.partition && self.input == other.input
+        self.kind == other.kind
+            && self.time == other.time
+            && self.partition == other.partition
+            && self.input == other.input
     }
 }
 

@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use millstream_dataflow::graph::{Edge, Graph, Node, NodeId, NodeKind, ViewNode};
+use millstream_dataflow::operator::Bound;
 use millstream_dataflow::{Error, Expression, Partitioning, Result, Spec};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -97,20 +98,31 @@ impl Planner {
 
     /// Forgets nodes that no longer run.
     pub fn forget(&mut self, gone: &[NodeId]) {
-        self.sources.values_mut().for_each(|streams| streams.retain(|stream| !gone.contains(&stream.node)));
+        self.sources
+            .values_mut()
+            .for_each(|streams| streams.retain(|stream| !gone.contains(&stream.node)));
         self.views.retain(|node, _| !gone.contains(node));
     }
 
     /// The columns that identify a row of a view that was planned, and whether it never retracts.
     pub fn view_key(&self, node: NodeId) -> Option<(&[usize], bool)> {
-        self.views.get(&node).map(|stream| (stream.key.as_deref().unwrap_or_default(), stream.append_only))
+        self.views.get(&node).map(|stream| {
+            (
+                stream.key.as_deref().unwrap_or_default(),
+                stream.append_only,
+            )
+        })
     }
 
     /// Plans bound queries into the job, in their order: a later one may read the views of earlier ones.
     ///
     /// # Errors
     /// `User` when a query can't be maintained correctly. Nothing is kept then.
-    pub fn plan(&mut self, catalog: &Catalog, queries: Vec<(Target, LogicalPlan)>) -> Result<Planned> {
+    pub fn plan(
+        &mut self,
+        catalog: &Catalog,
+        queries: Vec<(Target, LogicalPlan)>,
+    ) -> Result<Planned> {
         let mut wanted = Wanted::new();
         let mut optimized = Vec::new();
         for (target, plan) in queries {
@@ -119,9 +131,22 @@ impl Planner {
             optimized.push((target, plan));
         }
         let before = (self.next, self.sources.clone(), self.views.clone());
-        let mut lowering = Lowering { planner: self, catalog, wanted, graph: Graph::default(), memo: HashMap::new(), warnings: Vec::new() };
-        let lowered = optimized.iter().try_for_each(|(target, plan)| lowering.target(target, plan));
-        let planned = Planned { graph: std::mem::take(&mut lowering.graph), warnings: std::mem::take(&mut lowering.warnings) };
+        let mut lowering = Lowering {
+            planner: self,
+            catalog,
+            wanted,
+            graph: Graph::default(),
+            memo: HashMap::new(),
+            operators: HashMap::new(),
+            warnings: Vec::new(),
+        };
+        let lowered = optimized
+            .iter()
+            .try_for_each(|(target, plan)| lowering.target(target, plan));
+        let planned = Planned {
+            graph: std::mem::take(&mut lowering.graph),
+            warnings: std::mem::take(&mut lowering.warnings),
+        };
         if let Err(error) = lowered {
             (self.next, self.sources, self.views) = before;
             return Err(error);
@@ -137,6 +162,8 @@ pub(crate) struct Lowering<'a> {
     wanted: Wanted,
     graph: Graph,
     memo: HashMap<LogicalPlan, Stream>,
+    /// Operators by what they compute of which inputs: equal ones run once.
+    operators: HashMap<(String, Vec<(NodeId, String)>), (NodeId, Partitioning, SchemaRef)>,
     warnings: Vec<String>,
 }
 
@@ -149,14 +176,27 @@ impl Lowering<'_> {
     }
 
     fn view(&mut self, name: &str, node: NodeId, plan: &LogicalPlan) -> Result<()> {
-        let stream = self.lower(plan).map_err(|error| error.context(format!("view `{name}`")))?;
+        let stream = self
+            .lower(plan)
+            .map_err(|error| error.context(format!("view `{name}`")))?;
         let key = stream.key.clone().unwrap_or_default();
         let exchange = match key.as_slice() {
             [] => Partitioning::Any,
             key => needed(&Partitioning::Keys(key.to_vec()), &stream.partitioning),
         };
-        let view = ViewNode { name: name.to_owned(), schema: Arc::clone(&stream.schema), key };
-        self.graph.nodes.push(Node { id: node, inputs: vec![Edge { from: stream.node, exchange }], kind: NodeKind::View(view) });
+        let view = ViewNode {
+            name: name.to_owned(),
+            schema: Arc::clone(&stream.schema),
+            key,
+        };
+        self.graph.nodes.push(Node {
+            id: node,
+            inputs: vec![Edge {
+                from: stream.node,
+                exchange,
+            }],
+            kind: NodeKind::View(view),
+        });
         self.planner.views.insert(node, Stream { node, ..stream });
         Ok(())
     }
@@ -200,10 +240,12 @@ impl Lowering<'_> {
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Distinct(distinct) => self.distinct(distinct),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
-            LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowTvf>() {
-                Some(windows) => self.windows(windows),
-                None => Err(unsupported(extension.node.name())),
-            },
+            LogicalPlan::Extension(extension) => {
+                match extension.node.as_any().downcast_ref::<WindowTvf>() {
+                    Some(windows) => self.windows(windows),
+                    None => Err(unsupported(extension.node.name())),
+                }
+            }
             LogicalPlan::Repartition(_)
             | LogicalPlan::Statement(_)
             | LogicalPlan::Explain(_)
@@ -216,36 +258,103 @@ impl Lowering<'_> {
         }
     }
 
-    /// Adds a node over some streams, with the exchanges that it needs.
-    fn add(&mut self, spec: Arc<dyn Spec>, inputs: &[&Stream]) -> (NodeId, Partitioning) {
-        let several = inputs.len() > 1 && spec.keys(0) != spec.keys(1).clone() || matches!(spec.keys(0), Partitioning::Keys(_)) && inputs.len() > 1;
+    /// Adds a node over some streams, with the exchanges that it needs; `what` says what it computes. A node that computes
+    /// the same of the same is there already: that one, with its own columns' names.
+    fn add(
+        &mut self,
+        what: String,
+        spec: Arc<dyn Spec>,
+        inputs: &[&Stream],
+    ) -> (NodeId, Partitioning, SchemaRef) {
+        let several = inputs.len() > 1;
         let mut edges = Vec::new();
         let mut after = Vec::new();
         for (port, input) in inputs.iter().enumerate() {
             let wanted = spec.keys(port);
             // The two sides of a join must be spread by the very same columns.
-            let exchange = if several && input.partitioning != wanted { wanted.clone() } else { needed(&wanted, &input.partitioning) };
-            after.push(if exchange == Partitioning::Any { input.partitioning.clone() } else { exchange.clone() });
-            edges.push(Edge { from: input.node, exchange });
+            let exchange = if several && input.partitioning != wanted {
+                wanted.clone()
+            } else {
+                needed(&wanted, &input.partitioning)
+            };
+            after.push(if exchange == Partitioning::Any {
+                input.partitioning.clone()
+            } else {
+                exchange.clone()
+            });
+            edges.push(Edge {
+                from: input.node,
+                exchange,
+            });
         }
-        let partitioning = spec.partitioning(&after);
-        let id = self.planner.reserve();
-        self.graph.nodes.push(Node { id, inputs: edges, kind: NodeKind::Operator(spec) });
-        (id, partitioning)
+        let same = (
+            what,
+            edges
+                .iter()
+                .map(|edge| (edge.from, format!("{:?}", edge.exchange)))
+                .collect(),
+        );
+        if let Some(known) = self.operators.get(&same) {
+            return known.clone();
+        }
+        let added = (
+            self.planner.reserve(),
+            spec.partitioning(&after),
+            spec.schema(),
+        );
+        if let Bound::Rows(rows) = spec.bound() {
+            self.warnings.push(format!(
+                "{spec}: nothing bounds its state: it keeps {rows}, for ever"
+            ));
+        }
+        self.graph.nodes.push(Node {
+            id: added.0,
+            inputs: edges,
+            kind: NodeKind::Operator(spec),
+        });
+        self.operators.insert(same, added.clone());
+        added
     }
 
     /// A stream from an operator, its columns named by the plan.
     fn stream(&mut self, spec: Arc<dyn Spec>, inputs: &[&Stream], names: &DFSchemaRef) -> Stream {
-        let schema = spec.schema();
-        let (node, partitioning) = self.add(spec, inputs);
+        let what = format!("{spec:?}");
+        self.stream_of(what, spec, inputs, names)
+    }
+
+    /// The same for an operator whose `Debug` says more than what it computes.
+    fn stream_of(
+        &mut self,
+        what: String,
+        spec: Arc<dyn Spec>,
+        inputs: &[&Stream],
+        names: &DFSchemaRef,
+    ) -> Stream {
+        let (node, partitioning, schema) = self.add(what, spec, inputs);
         let append_only = inputs.iter().all(|input| input.append_only);
-        Stream { node, names: Arc::clone(names), schema, layout: None, partitioning, append_only, key: None }
+        Stream {
+            node,
+            names: Arc::clone(names),
+            schema,
+            layout: None,
+            partitioning,
+            append_only,
+            key: None,
+        }
     }
 
     /// Plans an expression over a stream.
-    pub(crate) fn expr(stream: &Stream, expr: &Expr, wanted: Option<&DataType>) -> Result<Arc<dyn Expression>> {
+    pub(crate) fn expr(
+        stream: &Stream,
+        expr: &Expr,
+        wanted: Option<&DataType>,
+    ) -> Result<Arc<dyn Expression>> {
         match &stream.layout {
-            Some(layout) => expr::plan(&layout.rewrite(expr.clone()).map_err(from_datafusion)?, &layout.names, wanted),
+            Some(layout) => expr::plan(
+                &layout.rewrite(expr.clone()).map_err(from_datafusion)?,
+                &layout.names,
+                wanted,
+            ),
             None => expr::plan(expr, &stream.names, wanted),
         }
     }
@@ -253,7 +362,10 @@ impl Lowering<'_> {
     fn declared(&self, name: &str) -> Result<DeclaredTable> {
         match self.catalog.require(name)?.as_ref() {
             crate::catalog::Relation::Table(table) => Ok(table.clone()),
-            other => Err(Error::user(format!("`{name}` is a {}, not a table", other.kind()))),
+            other => Err(Error::user(format!(
+                "`{name}` is a {}, not a table",
+                other.kind()
+            ))),
         }
     }
 }
@@ -263,15 +375,24 @@ fn needed(wanted: &Partitioning, have: &Partitioning) -> Partitioning {
     let is_there = match (wanted, have) {
         (Partitioning::Any, _) | (_, Partitioning::Single) => true,
         // Rows that agree in all wanted columns agree in some of them.
-        (Partitioning::Keys(wanted), Partitioning::Keys(have)) => !have.is_empty() && have.iter().all(|key| wanted.contains(key)),
+        (Partitioning::Keys(wanted), Partitioning::Keys(have)) => {
+            !have.is_empty() && have.iter().all(|key| wanted.contains(key))
+        }
         (Partitioning::Keys(_) | Partitioning::Single, _) => false,
     };
-    if is_there { Partitioning::Any } else { wanted.clone() }
+    if is_there {
+        Partitioning::Any
+    } else {
+        wanted.clone()
+    }
 }
 
 /// The columns of a plan as the engine holds them: one text type, everything nullable.
 pub fn engine_schema(names: &DFSchema) -> SchemaRef {
-    let fields = names.fields().iter().map(|field| Field::new(field.name(), engine_type(field.data_type()), true).with_metadata(field.metadata().clone()));
+    let fields = names.fields().iter().map(|field| {
+        Field::new(field.name(), engine_type(field.data_type()), true)
+            .with_metadata(field.metadata().clone())
+    });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 

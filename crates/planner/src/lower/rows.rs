@@ -3,7 +3,9 @@
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
-use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, SubqueryAlias, Union, Unnest};
+use datafusion::logical_expr::{
+    Expr, Filter, LogicalPlan, Projection, SubqueryAlias, Union, Unnest,
+};
 use millstream_dataflow::{Expression, Result};
 use millstream_operators::{filter, project, union};
 use std::sync::Arc;
@@ -22,21 +24,61 @@ impl Lowering<'_> {
     }
 
     /// A projection of a stream.
-    pub(super) fn select(&mut self, input: &Stream, exprs: &[Expr], names: &DFSchemaRef) -> Result<Stream> {
+    pub(super) fn select(
+        &mut self,
+        input: &Stream,
+        exprs: &[Expr],
+        names: &DFSchemaRef,
+    ) -> Result<Stream> {
         let schema = engine_schema(names);
-        let planned = exprs.iter().zip(schema.fields()).map(|(expr, field)| Self::expr(input, unaliased(expr), Some(field.data_type())));
+        let planned = exprs
+            .iter()
+            .zip(schema.fields())
+            .map(|(expr, field)| Self::expr(input, unaliased(expr), Some(field.data_type())));
         let planned = planned.collect::<Result<Vec<_>>>()?;
         self.project(input, planned, names, schema)
     }
 
     /// A projection by planned expressions; none where it would give what is there.
-    pub(super) fn project(&mut self, input: &Stream, exprs: Vec<Arc<dyn Expression>>, names: &DFSchemaRef, schema: SchemaRef) -> Result<Stream> {
+    pub(super) fn project(
+        &mut self,
+        input: &Stream,
+        exprs: Vec<Arc<dyn Expression>>,
+        names: &DFSchemaRef,
+        schema: SchemaRef,
+    ) -> Result<Stream> {
         let columns: Vec<Option<usize>> = exprs.iter().map(|expr| expr.as_column()).collect();
-        let key = input.key.as_ref().and_then(|key| key.iter().map(|key| columns.iter().position(|column| *column == Some(*key))).collect());
-        if columns.iter().enumerate().all(|(idx, column)| *column == Some(idx)) && columns.len() == input.schema.fields().len() {
-            return Ok(Stream { names: Arc::clone(names), schema, layout: None, key, ..input.clone() });
+        let key = input.key.as_ref().and_then(|key| {
+            key.iter()
+                .map(|key| columns.iter().position(|column| *column == Some(*key)))
+                .collect()
+        });
+        if columns
+            .iter()
+            .enumerate()
+            .all(|(idx, column)| *column == Some(idx))
+            && columns.len() == input.schema.fields().len()
+        {
+            return Ok(Stream {
+                names: Arc::clone(names),
+                schema,
+                layout: None,
+                key,
+                ..input.clone()
+            });
         }
-        let stream = self.stream(Arc::new(project::Project::new(schema, exprs)?), &[input], names);
+        let types: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| field.data_type())
+            .collect();
+        let what = format!("Project {exprs:?} {types:?}");
+        let stream = self.stream_of(
+            what,
+            Arc::new(project::Project::new(schema, exprs)?),
+            &[input],
+            names,
+        );
         Ok(Stream { key, ..stream })
     }
 
@@ -45,20 +87,31 @@ impl Lowering<'_> {
             return Ok(stream);
         }
         let input = self.lower_raw(&filter.input)?;
-        let (timed, plain): (Vec<&Expr>, Vec<&Expr>) = split_conjunction(&filter.predicate).into_iter().partition(|expr| super::temporal::has_now(expr));
+        let (timed, plain): (Vec<&Expr>, Vec<&Expr>) = split_conjunction(&filter.predicate)
+            .into_iter()
+            .partition(|expr| super::temporal::has_now(expr));
         let filtered = match conjunction(plain.into_iter().cloned()) {
             Some(predicate) => self.filtered(&input, &predicate)?,
             None => input,
         };
-        if timed.is_empty() { Ok(filtered) } else { self.temporal(&filtered, &timed) }
+        if timed.is_empty() {
+            Ok(filtered)
+        } else {
+            self.temporal(&filtered, &timed)
+        }
     }
 
     /// The rows of a stream where a predicate is true.
     pub(super) fn filtered(&mut self, input: &Stream, predicate: &Expr) -> Result<Stream> {
         let planned = Self::expr(input, predicate, None)?;
-        let spec = Arc::new(filter::Filter::new(Arc::clone(&input.schema), planned));
-        let (node, partitioning) = self.add(spec, &[input]);
-        Ok(Stream { node, partitioning, ..input.clone() })
+        let spec = filter::Filter::new(Arc::clone(&input.schema), planned);
+        let (node, partitioning, schema) = self.add(format!("{spec:?}"), Arc::new(spec), &[input]);
+        Ok(Stream {
+            node,
+            partitioning,
+            schema,
+            ..input.clone()
+        })
     }
 
     pub(super) fn alias(&mut self, alias: &SubqueryAlias) -> Result<Stream> {
@@ -66,7 +119,10 @@ impl Lowering<'_> {
         if input.layout.is_some() {
             return Ok(input);
         }
-        Ok(Stream { names: Arc::clone(&alias.schema), ..input })
+        Ok(Stream {
+            names: Arc::clone(&alias.schema),
+            ..input
+        })
     }
 
     pub(super) fn union(&mut self, plan: &Union) -> Result<Stream> {
@@ -74,8 +130,16 @@ impl Lowering<'_> {
         let mut inputs = Vec::new();
         for input in &plan.inputs {
             let stream = self.lower(input)?;
-            let exprs = input.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
-            let cast = exprs.iter().zip(schema.fields()).map(|(expr, field)| Self::expr(&stream, expr, Some(field.data_type())));
+            let exprs = input
+                .schema()
+                .columns()
+                .into_iter()
+                .map(Expr::Column)
+                .collect::<Vec<_>>();
+            let cast = exprs
+                .iter()
+                .zip(schema.fields())
+                .map(|(expr, field)| Self::expr(&stream, expr, Some(field.data_type())));
             let cast = cast.collect::<Result<Vec<_>>>()?;
             inputs.push(self.project(&stream, cast, &plan.schema, Arc::clone(&schema))?);
         }
@@ -89,13 +153,23 @@ impl Lowering<'_> {
 
     /// A projection that leaves a rank out: the Top-N need not keep it right.
     fn unranked(&mut self, projection: &Projection) -> Result<Option<Stream>> {
-        let LogicalPlan::Filter(filter) = projection.input.as_ref() else { return Ok(None) };
-        let Some(rank) = top_k::rank_column(filter) else { return Ok(None) };
-        if projection.expr.iter().any(|expr| expr.column_refs().contains(&rank)) {
+        let LogicalPlan::Filter(filter) = projection.input.as_ref() else {
+            return Ok(None);
+        };
+        let Some(rank) = top_k::rank_column(filter) else {
+            return Ok(None);
+        };
+        if projection
+            .expr
+            .iter()
+            .any(|expr| expr.column_refs().contains(&rank))
+        {
             return Ok(None);
         }
         match self.top_k(filter, false)? {
-            Some(input) => self.select(&input, &projection.expr, &projection.schema).map(Some),
+            Some(input) => self
+                .select(&input, &projection.expr, &projection.schema)
+                .map(Some),
             None => Ok(None),
         }
     }
@@ -112,8 +186,11 @@ pub(super) fn unaliased(expr: &Expr) -> &Expr {
 /// The engine's columns of a plan over a source, with what the source says of their time.
 pub(super) fn described(names: &DFSchema, layout: &Layout) -> SchemaRef {
     let fields = names.fields().iter().map(|field| {
-        let plain = Field::new(field.name(), engine_type(field.data_type()), true).with_metadata(field.metadata().clone());
-        let role = layout.index(&[field.name().clone()]).and_then(|idx| time::role(layout.schema.field(idx)));
+        let plain = Field::new(field.name(), engine_type(field.data_type()), true)
+            .with_metadata(field.metadata().clone());
+        let role = layout
+            .index(&[field.name().clone()])
+            .and_then(|idx| time::role(layout.schema.field(idx)));
         role.map_or(plain.clone(), |role| time::with_role(plain, role))
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))

@@ -2,7 +2,9 @@
 
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{EmptyRelation, Expr, TableScan, Values};
-use millstream_dataflow::graph::{DeadLettersNode, Edge, Node, NodeId, NodeKind, SinkNode, SourceNode, ViewNode};
+use millstream_dataflow::graph::{
+    DeadLettersNode, Edge, Node, NodeId, NodeKind, SinkNode, SourceNode, ViewNode,
+};
 use millstream_dataflow::source::dead_letter_schema;
 use millstream_dataflow::{Changes, Error, Partitioning, Result, Table, TableColumn};
 use millstream_operators::upsert::Upsert;
@@ -19,14 +21,21 @@ use crate::{source, values};
 impl Lowering<'_> {
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Stream> {
         let Some(bound) = paths::relation(scan) else {
-            return Err(Error::internal(format!("a scan of {} that the catalog does not know", scan.table_name)));
+            return Err(Error::internal(format!(
+                "a scan of {} that the catalog does not know",
+                scan.table_name
+            )));
         };
         match bound.relation.as_ref() {
             Relation::Table(table) => self.table(table),
-            Relation::View(_) => Err(Error::internal(format!("the view {} was not replaced by its query", bound.name))),
+            Relation::View(_) => Err(Error::internal(format!(
+                "the view {} was not replaced by its query",
+                bound.name
+            ))),
             Relation::Materialized(view) => {
                 let Some(stream) = self.planner.views.get(&view.node).cloned() else {
-                    return Err(Error::user(format!("`{}` holds no rows yet", bound.name)).hint("read its table first: bad records come from there"));
+                    return Err(Error::user(format!("`{}` holds no rows yet", bound.name))
+                        .hint("read its table first: bad records come from there"));
                 };
                 self.projected(&stream, scan)
             }
@@ -38,10 +47,21 @@ impl Lowering<'_> {
         let all: Vec<usize> = (0..stream.schema.fields().len()).collect();
         let columns = scan.projection.as_ref().unwrap_or(&all);
         if *columns == all {
-            return Ok(Stream { names: Arc::clone(&scan.projected_schema), ..stream.clone() });
+            return Ok(Stream {
+                names: Arc::clone(&scan.projected_schema),
+                ..stream.clone()
+            });
         }
-        let exprs = columns.iter().map(|idx| expr::column(*idx, stream.schema.field(*idx).name())).collect();
-        self.project(stream, exprs, &scan.projected_schema, engine_schema(&scan.projected_schema))
+        let exprs = columns
+            .iter()
+            .map(|idx| expr::column(*idx, stream.schema.field(*idx).name()))
+            .collect();
+        self.project(
+            stream,
+            exprs,
+            &scan.projected_schema,
+            engine_schema(&scan.projected_schema),
+        )
     }
 
     /// A declared table: a source that runs already serves if it gives every wanted column.
@@ -50,22 +70,44 @@ impl Lowering<'_> {
         let mut wanted = self.wanted.get(name).cloned().unwrap_or_default();
         at_least_one(table, &mut wanted);
         let running = self.planner.sources.get(name).into_iter().flatten();
-        let shared = running.into_iter().find(|stream| stream.layout.as_ref().is_some_and(|layout| layout.covers(&wanted)));
+        let shared = running.into_iter().find(|stream| {
+            stream
+                .layout
+                .as_ref()
+                .is_some_and(|layout| layout.covers(&wanted))
+        });
         if let Some(stream) = shared {
             return Ok(stream.clone());
         }
         let dead_letters = self.dead_letters(table)?;
         let (node, layout) = source::source(table, &wanted, dead_letters)?;
         let stream = self.source(node, layout, table)?;
-        self.planner.sources.entry(name.clone()).or_default().push(stream.clone());
+        self.planner
+            .sources
+            .entry(name.clone())
+            .or_default()
+            .push(stream.clone());
         Ok(stream)
     }
 
-    fn source(&mut self, node: SourceNode, layout: Layout, table: &DeclaredTable) -> Result<Stream> {
+    fn source(
+        &mut self,
+        node: SourceNode,
+        layout: Layout,
+        table: &DeclaredTable,
+    ) -> Result<Stream> {
         let changes = node.source.changes();
         let id = self.planner.reserve();
-        self.graph.nodes.push(Node { id, inputs: Vec::new(), kind: NodeKind::Source(node) });
-        let key: Option<Vec<usize>> = table.primary_key.iter().map(|key| layout.index(&[table.schema.field(*key).name().clone()])).collect();
+        self.graph.nodes.push(Node {
+            id,
+            inputs: Vec::new(),
+            kind: NodeKind::Source(node),
+        });
+        let key: Option<Vec<usize>> = table
+            .primary_key
+            .iter()
+            .map(|key| layout.index(&[table.schema.field(*key).name().clone()]))
+            .collect();
         let key = key.filter(|key| !key.is_empty());
         let raw = Stream {
             node: id,
@@ -79,11 +121,20 @@ impl Lowering<'_> {
         };
         match (changes, key) {
             (Changes::Upsert(_), Some(key)) => {
-                let spec = Arc::new(Upsert::new(Arc::clone(&raw.schema), key));
-                let (node, partitioning) = self.add(spec, &[&raw]);
-                Ok(Stream { node, partitioning, append_only: false, ..raw })
+                let spec = Upsert::new(Arc::clone(&raw.schema), key);
+                let (node, partitioning, _) =
+                    self.add(format!("{spec:?}"), Arc::new(spec), &[&raw]);
+                Ok(Stream {
+                    node,
+                    partitioning,
+                    append_only: false,
+                    ..raw
+                })
             }
-            (Changes::Upsert(_), None) => Err(Error::internal(format!("upserts of table `{}` without its key", table.table.name))),
+            (Changes::Upsert(_), None) => Err(Error::internal(format!(
+                "upserts of table `{}` without its key",
+                table.table.name
+            ))),
             (Changes::AppendOnly | Changes::All, _) => Ok(raw),
         }
     }
@@ -91,7 +142,16 @@ impl Lowering<'_> {
     /// The node of a table's bad records, with the view over them and the topic they also go to.
     fn dead_letters(&mut self, table: &DeclaredTable) -> Result<Option<NodeId>> {
         let name = &table.table.name;
-        let (BadRecords::DeadLetter { table: view_name, topic }, Some((node, view))) = (&table.bad_records, self.planner.dead_letters.get(name).copied())
+        let (
+            BadRecords::DeadLetter {
+                table: view_name,
+                topic,
+            },
+            Some((node, view)),
+        ) = (
+            &table.bad_records,
+            self.planner.dead_letters.get(name).copied(),
+        )
         else {
             return Ok(None);
         };
@@ -99,30 +159,76 @@ impl Lowering<'_> {
             return Ok(Some(node));
         }
         let schema = dead_letter_schema();
-        let edge = Edge { from: node, exchange: Partitioning::Any };
-        self.graph.nodes.push(Node { id: node, inputs: Vec::new(), kind: NodeKind::DeadLetters(DeadLettersNode { table: name.clone() }) });
-        let kept = ViewNode { name: view_name.clone(), schema: Arc::clone(&schema), key: Vec::new() };
-        self.graph.nodes.push(Node { id: view, inputs: vec![edge.clone()], kind: NodeKind::View(kept) });
+        let edge = Edge {
+            from: node,
+            exchange: Partitioning::Any,
+        };
+        self.graph.nodes.push(Node {
+            id: node,
+            inputs: Vec::new(),
+            kind: NodeKind::DeadLetters(DeadLettersNode {
+                table: name.clone(),
+            }),
+        });
+        let kept = ViewNode {
+            name: view_name.clone(),
+            schema: Arc::clone(&schema),
+            key: Vec::new(),
+        };
+        self.graph.nodes.push(Node {
+            id: view,
+            inputs: vec![edge.clone()],
+            kind: NodeKind::View(kept),
+        });
         if let Some(topic) = topic {
             let id = self.planner.reserve();
-            let sink = SinkNode { table: topic.clone(), sink: millstream_connectors::sink(&letters_topic(table, topic))? };
-            self.graph.nodes.push(Node { id, inputs: vec![edge], kind: NodeKind::Sink(sink) });
+            let sink = SinkNode {
+                table: topic.clone(),
+                sink: millstream_connectors::sink(&letters_topic(table, topic))?,
+            };
+            self.graph.nodes.push(Node {
+                id,
+                inputs: vec![edge],
+                kind: NodeKind::Sink(sink),
+            });
         }
-        let names = datafusion::common::DFSchema::try_from(Arc::clone(&schema)).map_err(from_datafusion)?;
-        let stream = Stream { node: view, names: Arc::new(names), schema, layout: None, partitioning: Partitioning::Any, append_only: true, key: None };
+        let names =
+            datafusion::common::DFSchema::try_from(Arc::clone(&schema)).map_err(from_datafusion)?;
+        let stream = Stream {
+            node: view,
+            names: Arc::new(names),
+            schema,
+            layout: None,
+            partitioning: Partitioning::Any,
+            append_only: true,
+            key: None,
+        };
         self.planner.views.insert(view, stream);
         Ok(Some(node))
     }
 
     /// The whole columns of a source, named as the plan names them.
-    pub(super) fn whole_columns(&mut self, stream: &Stream, layout: &Layout, names: &DFSchemaRef) -> Result<Stream> {
+    pub(super) fn whole_columns(
+        &mut self,
+        stream: &Stream,
+        layout: &Layout,
+        names: &DFSchemaRef,
+    ) -> Result<Stream> {
         if names.fields().is_empty() {
-            return Ok(Stream { names: Arc::clone(names), layout: None, key: None, ..stream.clone() });
+            return Ok(Stream {
+                names: Arc::clone(names),
+                layout: None,
+                key: None,
+                ..stream.clone()
+            });
         }
         let mut exprs = Vec::new();
         for field in names.fields() {
             let Some(idx) = layout.index(&[field.name().clone()]) else {
-                return Err(Error::internal(format!("the source does not give column `{}`", field.name())));
+                return Err(Error::internal(format!(
+                    "the source does not give column `{}`",
+                    field.name()
+                )));
             };
             exprs.push(expr::column(idx, field.name()));
         }
@@ -130,7 +236,11 @@ impl Lowering<'_> {
     }
 
     pub(super) fn empty(&mut self, empty: &EmptyRelation) -> Result<Stream> {
-        let rows = if empty.produce_one_row { vec![Vec::new()] } else { Vec::new() };
+        let rows = if empty.produce_one_row {
+            vec![Vec::new()]
+        } else {
+            Vec::new()
+        };
         self.constant(&rows, &empty.schema)
     }
 
@@ -142,20 +252,42 @@ impl Lowering<'_> {
         let schema = engine_schema(names);
         let node = values::source(rows, &schema)?;
         let id = self.planner.reserve();
-        self.graph.nodes.push(Node { id, inputs: Vec::new(), kind: NodeKind::Source(node) });
-        Ok(Stream { node: id, names: Arc::clone(names), schema, layout: None, partitioning: Partitioning::Any, append_only: true, key: None })
+        self.graph.nodes.push(Node {
+            id,
+            inputs: Vec::new(),
+            kind: NodeKind::Source(node),
+        });
+        Ok(Stream {
+            node: id,
+            names: Arc::clone(names),
+            schema,
+            layout: None,
+            partitioning: Partitioning::Any,
+            append_only: true,
+            key: None,
+        })
     }
 }
 
 /// The topic that bad records also go to, in JSON, by the connection of the table that they come from.
 fn letters_topic(table: &DeclaredTable, topic: &str) -> Table {
-    let connection = table.table.options.iter().filter(|(name, _)| name.starts_with("properties.") && name.as_str() != "properties.group.id");
-    let fixed = [("connector", "kafka"), ("topic", topic), ("format", "json")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let column = |field: &arrow::datatypes::FieldRef| TableColumn { field: field.as_ref().clone(), metadata: None, is_virtual: false };
+    let connection = table.table.options.iter().filter(|(name, _)| {
+        name.starts_with("properties.") && name.as_str() != "properties.group.id"
+    });
+    let fixed = [("connector", "kafka"), ("topic", topic), ("format", "json")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let column = |field: &arrow::datatypes::FieldRef| TableColumn {
+        field: field.as_ref().clone(),
+        metadata: None,
+        is_virtual: false,
+    };
     Table {
         name: format!("{}'s dead letters", table.table.name),
         columns: dead_letter_schema().fields().iter().map(column).collect(),
-        options: connection.map(|(name, value)| (name.clone(), value.clone())).chain(fixed).collect(),
+        options: connection
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .chain(fixed)
+            .collect(),
         ..Table::default()
     }
 }
@@ -163,7 +295,11 @@ fn letters_topic(table: &DeclaredTable, topic: &str) -> Table {
 /// No column at all would lose the number of rows: COUNT(*) wants one.
 fn at_least_one(table: &DeclaredTable, wanted: &mut BTreeSet<paths::Path>) {
     if wanted.is_empty() {
-        let narrow = table.schema.fields().iter().min_by_key(|field| field.data_type().primitive_width().unwrap_or(usize::MAX));
+        let narrow = table
+            .schema
+            .fields()
+            .iter()
+            .min_by_key(|field| field.data_type().primitive_width().unwrap_or(usize::MAX));
         wanted.extend(narrow.map(|field| vec![field.name().clone()]));
     }
 }

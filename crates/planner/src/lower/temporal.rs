@@ -28,26 +28,51 @@ struct Condition {
 impl Lowering<'_> {
     /// The rows of a stream while some conditions on the clock hold.
     pub(super) fn temporal(&mut self, input: &Stream, conditions: &[&Expr]) -> Result<Stream> {
-        let conditions = conditions.iter().map(|expr| parse(expr)).collect::<Result<Vec<_>>>()?;
+        let conditions = conditions
+            .iter()
+            .map(|expr| parse(expr))
+            .collect::<Result<Vec<_>>>()?;
         let conditions: Vec<Condition> = conditions.into_iter().flatten().collect();
         let width = input.schema.fields().len();
         let mut columns = Columns::new(input);
-        for column in input.layout.as_ref().map_or(&input.names, |layout| &layout.names).columns() {
+        for column in input
+            .layout
+            .as_ref()
+            .map_or(&input.names, |layout| &layout.names)
+            .columns()
+        {
             columns.add(&Expr::Column(column))?;
         }
-        let times = conditions.iter().map(|condition| columns.add(&condition.time)).collect::<Result<Vec<_>>>()?;
+        let times = conditions
+            .iter()
+            .map(|condition| columns.add(&condition.time))
+            .collect::<Result<Vec<_>>>()?;
         let mut rows = columns.finish(self)?;
         for (condition, column) in conditions.iter().zip(times) {
-            let bound = Some(Limit { column, inclusive: condition.inclusive });
-            let (lower, upper) = if condition.is_start { (bound, None) } else { (None, bound) };
+            let bound = Some(Limit {
+                column,
+                inclusive: condition.inclusive,
+            });
+            let (lower, upper) = if condition.is_start {
+                (bound, None)
+            } else {
+                (None, bound)
+            };
             let spec = TemporalFilter::new(Arc::clone(&rows.schema), lower, upper);
             let names = Arc::clone(&rows.names);
             let stream = self.stream(Arc::new(spec), &[&rows], &names);
-            rows = Stream { append_only: false, ..stream };
+            rows = Stream {
+                append_only: false,
+                ..stream
+            };
         }
         let kept = (0..width).map(|idx| column_of(&rows, idx)).collect();
         let stream = self.project(&rows, kept, &input.names, Arc::clone(&input.schema))?;
-        Ok(Stream { layout: input.layout.clone(), key: input.key.clone(), ..stream })
+        Ok(Stream {
+            layout: input.layout.clone(),
+            key: input.key.clone(),
+            ..stream
+        })
     }
 }
 
@@ -63,9 +88,16 @@ fn parse(expr: &Expr) -> Result<Vec<Condition>> {
                 (true, false) => op.swap().and_then(|op| compare(right, op, left)),
                 _ => None,
             };
-            condition.map(|condition| vec![condition]).ok_or_else(refused)
+            condition
+                .map(|condition| vec![condition])
+                .ok_or_else(refused)
         }
-        Expr::Between(Between { expr: value, negated: false, low, high }) => {
+        Expr::Between(Between {
+            expr: value,
+            negated: false,
+            low,
+            high,
+        }) => {
             let at_least = BinaryExpr::new(value.clone(), Operator::GtEq, low.clone());
             let at_most = BinaryExpr::new(value.clone(), Operator::LtEq, high.clone());
             let mut both = parse(&Expr::BinaryExpr(at_least))?;
@@ -82,7 +114,11 @@ fn compare(time: &Expr, op: Operator, clock: &Expr) -> Option<Condition> {
     // An instant: a time without a zone is one of the session's.
     let instant = DataType::Timestamp(TimeUnit::Millisecond, Some(zone.into()));
     let time = Expr::Cast(Cast::new(Box::new(uncast(time).clone()), instant));
-    let time = if shift_ms == 0 { time } else { time - interval_of(shift_ms) };
+    let time = if shift_ms == 0 {
+        time
+    } else {
+        time - interval_of(shift_ms)
+    };
     let (is_start, inclusive) = match op {
         Operator::Gt => (false, false),
         Operator::GtEq => (false, true),
@@ -90,7 +126,11 @@ fn compare(time: &Expr, op: Operator, clock: &Expr) -> Option<Condition> {
         Operator::LtEq => (true, true),
         _ => return None,
     };
-    Some(Condition { time, is_start, inclusive })
+    Some(Condition {
+        time,
+        is_start,
+        inclusive,
+    })
 }
 
 fn clock_shift(expr: &Expr) -> Option<(String, i64)> {
@@ -111,12 +151,17 @@ fn clock_shift(expr: &Expr) -> Option<(String, i64)> {
 
 fn uncast(expr: &Expr) -> &Expr {
     match expr {
-        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(_, _)) => uncast(&cast.expr),
+        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(_, _)) => {
+            uncast(&cast.expr)
+        }
         other => other,
     }
 }
 
 fn interval_of(ms: i64) -> Expr {
     let value = arrow::datatypes::IntervalMonthDayNano::new(0, 0, ms.saturating_mul(1_000_000));
-    Expr::Literal(datafusion::common::ScalarValue::IntervalMonthDayNano(Some(value)), None)
+    Expr::Literal(
+        datafusion::common::ScalarValue::IntervalMonthDayNano(Some(value)),
+        None,
+    )
 }

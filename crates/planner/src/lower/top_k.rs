@@ -5,7 +5,8 @@ use datafusion::common::{Column, DFSchemaRef, ScalarValue};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, FetchType, Filter, Limit, LogicalPlan, Operator, SkipType, Sort, SortExpr, Window, WindowFunctionDefinition,
+    BinaryExpr, Expr, FetchType, Filter, Limit, LogicalPlan, Operator, SkipType, Sort, SortExpr,
+    Window, WindowFunctionDefinition,
 };
 use millstream_dataflow::{Error, Result};
 use millstream_operators::top_k::{Order, Rank, TopK};
@@ -17,8 +18,12 @@ use crate::time::{self, Role};
 
 /// The column that a filter ranks by, where it is a filter on a ranking.
 pub(super) fn rank_column(filter: &Filter) -> Option<Column> {
-    let LogicalPlan::Window(window) = filter.input.as_ref() else { return None };
-    let [_] = window.window_expr.as_slice() else { return None };
+    let LogicalPlan::Window(window) = filter.input.as_ref() else {
+        return None;
+    };
+    let [_] = window.window_expr.as_slice() else {
+        return None;
+    };
     let idx = window.input.schema().fields().len();
     Some(Column::from(window.schema.qualified_field(idx)))
 }
@@ -26,7 +31,11 @@ pub(super) fn rank_column(filter: &Filter) -> Option<Column> {
 impl Lowering<'_> {
     /// A filter on a rank, if `filter` is one; with the rank as the last column or without.
     pub(super) fn top_k(&mut self, filter: &Filter, with_rank: bool) -> Result<Option<Stream>> {
-        let (Some(rank), LogicalPlan::Window(window)) = (rank_column(filter), filter.input.as_ref()) else { return Ok(None) };
+        let (Some(rank), LogicalPlan::Window(window)) =
+            (rank_column(filter), filter.input.as_ref())
+        else {
+            return Ok(None);
+        };
         let mut limit = None;
         let mut rest = Vec::new();
         for condition in split_conjunction(&filter.predicate) {
@@ -45,7 +54,12 @@ impl Lowering<'_> {
     }
 
     /// Rows with their rank.
-    pub(super) fn ranking(&mut self, window: &Window, limit: Option<u64>, with_rank: bool) -> Result<Stream> {
+    pub(super) fn ranking(
+        &mut self,
+        window: &Window,
+        limit: Option<u64>,
+        with_rank: bool,
+    ) -> Result<Stream> {
         let (function, params) = match window.window_expr.as_slice() {
             [one] => match super::rows::unaliased(one) {
                 Expr::WindowFunction(call) => {
@@ -63,14 +77,39 @@ impl Lowering<'_> {
                 "dense_rank" => Rank::DenseRank,
                 other => return Err(unsupported(&format!("{other} OVER"))),
             },
-            WindowFunctionDefinition::AggregateUDF(function) => return Err(unsupported(&format!("{} OVER", function.name().to_uppercase()))),
+            WindowFunctionDefinition::AggregateUDF(function) => {
+                return Err(unsupported(&format!(
+                    "{} OVER",
+                    function.name().to_uppercase()
+                )));
+            }
         };
         let input = self.lower(&window.input)?;
-        let names = if with_rank { Arc::clone(&window.schema) } else { Arc::clone(window.input.schema()) };
-        self.ranked(&input, &names, &Ranking { partition: &params.partition_by, order: &params.order_by, rank, with_rank, limit, offset: 0 })
+        let names = if with_rank {
+            Arc::clone(&window.schema)
+        } else {
+            Arc::clone(window.input.schema())
+        };
+        self.ranked(
+            &input,
+            &names,
+            &Ranking {
+                partition: &params.partition_by,
+                order: &params.order_by,
+                rank,
+                with_rank,
+                limit,
+                offset: 0,
+            },
+        )
     }
 
-    fn ranked(&mut self, input: &Stream, names: &DFSchemaRef, ranking: &Ranking<'_>) -> Result<Stream> {
+    fn ranked(
+        &mut self,
+        input: &Stream,
+        names: &DFSchemaRef,
+        ranking: &Ranking<'_>,
+    ) -> Result<Stream> {
         let mut columns = Columns::new(input);
         let width = input.schema.fields().len();
         for column in input.names.columns() {
@@ -79,10 +118,17 @@ impl Lowering<'_> {
         let partition = columns.add_all(ranking.partition)?;
         let mut order = Vec::new();
         for sort in ranking.order {
-            order.push(Order { column: columns.add(&sort.expr)?, descending: !sort.asc, nulls_first: sort.nulls_first });
+            order.push(Order {
+                column: columns.add(&sort.expr)?,
+                descending: !sort.asc,
+                nulls_first: sort.nulls_first,
+            });
         }
         let rows = columns.finish(self)?;
-        let window_end = partition.iter().copied().find(|idx| time::role(rows.schema.field(*idx)) == Some(Role::WindowEnd));
+        let window_end = partition
+            .iter()
+            .copied()
+            .find(|idx| time::role(rows.schema.field(*idx)) == Some(Role::WindowEnd));
         let limit = ranking.limit.unwrap_or(u64::MAX);
         let is_latest = keeps_latest(&rows.schema, &order, limit);
         // Columns that only order or partition are left out again; the rank is last.
@@ -110,15 +156,24 @@ impl Lowering<'_> {
         let stream = self.stream(Arc::new(spec), &[&rows], names);
         let key = match (limit, ranking.rank) {
             (1, Rank::RowNumber) => Some(partition),
-            (_, Rank::RowNumber) if ranking.with_rank => Some(partition.into_iter().chain([width]).collect()),
+            (_, Rank::RowNumber) if ranking.with_rank => {
+                Some(partition.into_iter().chain([width]).collect())
+            }
             (_, Rank::RowNumber | Rank::Rank | Rank::DenseRank) => input.key.clone(),
         };
         let key = key.filter(|key: &Vec<usize>| key.iter().all(|idx| *idx < names.fields().len()));
-        Ok(Stream { schema: engine_schema(names), append_only, key, ..stream })
+        Ok(Stream {
+            schema: engine_schema(names),
+            append_only,
+            key,
+            ..stream
+        })
     }
 
     pub(super) fn limit(&mut self, limit: &Limit) -> Result<Stream> {
-        let (Ok(SkipType::Literal(offset)), Ok(FetchType::Literal(fetch))) = (limit.get_skip_type(), limit.get_fetch_type()) else {
+        let (Ok(SkipType::Literal(offset)), Ok(FetchType::Literal(fetch))) =
+            (limit.get_skip_type(), limit.get_fetch_type())
+        else {
             return Err(Error::user("LIMIT and OFFSET take whole numbers"));
         };
         let (input, order): (&LogicalPlan, &[SortExpr]) = match limit.input.as_ref() {
@@ -127,8 +182,14 @@ impl Lowering<'_> {
         };
         let rows = self.lower(input)?;
         let names = Arc::clone(limit.input.schema());
-        let ranking =
-            Ranking { partition: &[], order, rank: Rank::RowNumber, with_rank: false, limit: fetch.map(|n| n as u64), offset: offset as u64 };
+        let ranking = Ranking {
+            partition: &[],
+            order,
+            rank: Rank::RowNumber,
+            with_rank: false,
+            limit: fetch.map(|n| n as u64),
+            offset: offset as u64,
+        };
         self.ranked(&rows, &names, &ranking)
     }
 
@@ -138,8 +199,14 @@ impl Lowering<'_> {
             None => self.lower(&sort.input),
             Some(fetch) => {
                 let rows = self.lower(&sort.input)?;
-                let ranking =
-                    Ranking { partition: &[], order: &sort.expr, rank: Rank::RowNumber, with_rank: false, limit: Some(fetch as u64), offset: 0 };
+                let ranking = Ranking {
+                    partition: &[],
+                    order: &sort.expr,
+                    rank: Rank::RowNumber,
+                    with_rank: false,
+                    limit: Some(fetch as u64),
+                    offset: 0,
+                };
                 self.ranked(&rows, sort.input.schema(), &ranking)
             }
         }
@@ -158,21 +225,32 @@ struct Ranking<'a> {
 /// Deduplication that keeps the last row by event time keeps the later arrival among rows of one time, as in Flink.
 fn keeps_latest(schema: &Schema, order: &[Order], limit: u64) -> bool {
     match order {
-        [one] => limit == 1 && one.descending && time::role(schema.field(one.column)) == Some(Role::Rowtime),
+        [one] => {
+            limit == 1
+                && one.descending
+                && time::role(schema.field(one.column)) == Some(Role::Rowtime)
+        }
         _ => false,
     }
 }
 
 /// The `n` of `rank <= n`, `rank < n + 1`, `rank = 1`.
 fn at_most(condition: &Expr, rank: &Column) -> Option<u64> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else {
+        return None;
+    };
     let (op, bound) = match (left.as_ref(), right.as_ref()) {
         (Expr::Column(column), bound) if column == rank => (*op, bound),
         (bound, Expr::Column(column)) if column == rank => (op.swap()?, bound),
         _ => return None,
     };
-    let Expr::Literal(value, _) = bound else { return None };
-    let ScalarValue::Int64(Some(bound)) = value.cast_to(&arrow::datatypes::DataType::Int64).ok()? else { return None };
+    let Expr::Literal(value, _) = bound else {
+        return None;
+    };
+    let ScalarValue::Int64(Some(bound)) = value.cast_to(&arrow::datatypes::DataType::Int64).ok()?
+    else {
+        return None;
+    };
     let limit = match op {
         Operator::LtEq => bound,
         Operator::Lt => bound - 1,
@@ -181,4 +259,3 @@ fn at_most(condition: &Expr, rank: &Column) -> Option<u64> {
     };
     u64::try_from(limit).ok()
 }
-

@@ -21,7 +21,9 @@ impl Lowering<'_> {
     /// A window function alone: each row, once for each of its windows.
     pub(super) fn windows(&mut self, windows: &WindowTvf) -> Result<Stream> {
         if matches!(windows.kind, Window::Session { .. }) {
-            return Err(unsupported("SESSION without GROUP BY window_start, window_end"));
+            return Err(unsupported(
+                "SESSION without GROUP BY window_start, window_end",
+            ));
         }
         let input = self.lower(&windows.input)?;
         let mut columns = Columns::new(&input);
@@ -38,18 +40,39 @@ impl Lowering<'_> {
 
     /// GROUP BY the windows of a window function: results come once, when the watermark closes the window.
     pub(super) fn windowed(&mut self, plan: &logical_expr::Aggregate) -> Result<Option<Stream>> {
-        let Some((windows, meaning)) = meaning(&plan.input)? else { return Ok(None) };
+        let Some((windows, meaning)) = meaning(&plan.input)? else {
+            return Ok(None);
+        };
         let mean = |expr: &Expr| substitute(unaliased(expr).clone(), &meaning);
-        let keys = plan.group_expr.iter().map(mean).collect::<Result<Vec<_>>>()?;
-        let calls = plan.aggr_expr.iter().map(mean).collect::<Result<Vec<_>>>()?;
+        let keys = plan
+            .group_expr
+            .iter()
+            .map(mean)
+            .collect::<Result<Vec<_>>>()?;
+        let calls = plan
+            .aggr_expr
+            .iter()
+            .map(mean)
+            .collect::<Result<Vec<_>>>()?;
         let bound = |name: &str| keys.iter().position(|key| is_bound(key, windows, name));
         let [start, end, time] = window_tvf::COLUMNS.map(bound);
         let is_windowed = match windows.kind {
             Window::Tumble { .. } | Window::Hop { .. } => start.is_some() || end.is_some(),
             Window::Cumulate { .. } | Window::Session { .. } => start.is_some() && end.is_some(),
         };
-        let plain: Vec<&Expr> = keys.iter().enumerate().filter(|(idx, _)| ![start, end, time].contains(&Some(*idx))).map(|(_, key)| key).collect();
-        if !is_windowed || plain.iter().copied().chain(&calls).any(|expr| reads_bounds(expr, windows)) {
+        let plain: Vec<&Expr> = keys
+            .iter()
+            .enumerate()
+            .filter(|(idx, _)| ![start, end, time].contains(&Some(*idx)))
+            .map(|(_, key)| key)
+            .collect();
+        if !is_windowed
+            || plain
+                .iter()
+                .copied()
+                .chain(&calls)
+                .any(|expr| reads_bounds(expr, windows))
+        {
             return Ok(None);
         }
         let input = self.lower_raw(&windows.input)?;
@@ -58,7 +81,11 @@ impl Lowering<'_> {
         let key_columns = columns.add_all(plain.iter().copied())?;
         check_session(windows, &plain)?;
         let schema = engine_schema(&plan.schema);
-        let planned = calls.iter().zip(&schema.fields()[keys.len()..]).map(|(call, field)| columns.call(call, field)).collect::<Result<Vec<_>>>()?;
+        let planned = calls
+            .iter()
+            .zip(&schema.fields()[keys.len()..])
+            .map(|(call, field)| columns.call(call, field))
+            .collect::<Result<Vec<_>>>()?;
         let rows = columns.finish(self)?;
         let mut next_key = 0;
         let mut output: Vec<WindowColumn> = Vec::new();
@@ -75,19 +102,35 @@ impl Lowering<'_> {
             });
         }
         output.extend((0..planned.len()).map(WindowColumn::Call));
-        let spec = WindowAggregate::new(Arc::clone(&rows.schema), windows.kind, time_column, key_columns, planned, output, rows.append_only)?;
+        let spec = WindowAggregate::new(
+            Arc::clone(&rows.schema),
+            windows.kind,
+            time_column,
+            key_columns,
+            planned,
+            output,
+            rows.append_only,
+        )?;
         let stream = self.stream(Arc::new(spec), &[&rows], &plan.schema);
-        Ok(Some(Stream { schema, append_only: true, key: Some((0..keys.len()).collect()), ..stream }))
+        Ok(Some(Stream {
+            schema,
+            append_only: true,
+            key: Some((0..keys.len()).collect()),
+            ..stream
+        }))
     }
 }
 
 /// The rows of a session are those of its PARTITION BY: grouping by something else would split it.
 fn check_session(windows: &WindowTvf, keys: &[&Expr]) -> Result<()> {
-    let same = keys.len() == windows.partition.len() && windows.partition.iter().all(|key| keys.contains(&key));
+    let same = keys.len() == windows.partition.len()
+        && windows.partition.iter().all(|key| keys.contains(&key));
     if same || !matches!(windows.kind, Window::Session { .. }) {
         return Ok(());
     }
-    Err(Error::user("a SESSION window must be grouped by its PARTITION BY columns, window_start and window_end, and nothing else"))
+    Err(Error::user(
+        "a SESSION window must be grouped by its PARTITION BY columns, window_start and window_end, and nothing else",
+    ))
 }
 
 fn windows_schema(windows: &WindowTvf) -> &datafusion::common::DFSchemaRef {
@@ -98,18 +141,38 @@ fn windows_schema(windows: &WindowTvf) -> &datafusion::common::DFSchemaRef {
 fn meaning(plan: &LogicalPlan) -> Result<Option<(&WindowTvf, Meaning)>> {
     match plan {
         LogicalPlan::Extension(extension) => {
-            let Some(windows) = extension.node.as_any().downcast_ref::<WindowTvf>() else { return Ok(None) };
+            let Some(windows) = extension.node.as_any().downcast_ref::<WindowTvf>() else {
+                return Ok(None);
+            };
             let columns = windows_schema(windows).columns();
-            Ok(Some((windows, columns.into_iter().map(|column| (column.clone(), Expr::Column(column))).collect())))
+            Ok(Some((
+                windows,
+                columns
+                    .into_iter()
+                    .map(|column| (column.clone(), Expr::Column(column)))
+                    .collect(),
+            )))
         }
         LogicalPlan::SubqueryAlias(alias) => {
-            let Some((windows, inner)) = meaning(&alias.input)? else { return Ok(None) };
-            Ok(Some((windows, renamed(&alias.schema, alias.input.schema(), &inner))))
+            let Some((windows, inner)) = meaning(&alias.input)? else {
+                return Ok(None);
+            };
+            Ok(Some((
+                windows,
+                renamed(&alias.schema, alias.input.schema(), &inner),
+            )))
         }
         LogicalPlan::Projection(projection) => {
-            let Some((windows, inner)) = meaning(&projection.input)? else { return Ok(None) };
+            let Some((windows, inner)) = meaning(&projection.input)? else {
+                return Ok(None);
+            };
             let mut outer = Meaning::new();
-            for (column, expr) in projection.schema.columns().into_iter().zip(&projection.expr) {
+            for (column, expr) in projection
+                .schema
+                .columns()
+                .into_iter()
+                .zip(&projection.expr)
+            {
                 outer.insert(column, substitute(unaliased(expr).clone(), &inner)?);
             }
             Ok(Some((windows, outer)))
@@ -119,7 +182,12 @@ fn meaning(plan: &LogicalPlan) -> Result<Option<(&WindowTvf, Meaning)>> {
 }
 
 fn renamed(outer: &DFSchema, inner: &DFSchema, meaning: &Meaning) -> Meaning {
-    outer.columns().into_iter().zip(inner.columns()).filter_map(|(name, column)| Some((name, meaning.get(&column)?.clone()))).collect()
+    outer
+        .columns()
+        .into_iter()
+        .zip(inner.columns())
+        .filter_map(|(name, column)| Some((name, meaning.get(&column)?.clone())))
+        .collect()
 }
 
 fn substitute(expr: Expr, meaning: &Meaning) -> Result<Expr> {
@@ -138,5 +206,9 @@ fn is_bound(expr: &Expr, windows: &WindowTvf, name: &str) -> bool {
 }
 
 fn reads_bounds(expr: &Expr, windows: &WindowTvf) -> bool {
-    expr.column_refs().into_iter().any(|column| window_tvf::COLUMNS.iter().any(|name| is_bound(&Expr::Column(column.clone()), windows, name)))
+    expr.column_refs().into_iter().any(|column| {
+        window_tvf::COLUMNS
+            .iter()
+            .any(|name| is_bound(&Expr::Column(column.clone()), windows, name))
+    })
 }
