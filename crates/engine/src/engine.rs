@@ -167,7 +167,7 @@ impl Engine {
             let state = self.inner.state.lock();
             (
                 state.job.clone(),
-                state.declared.catalog.require(QUERY_VIEW)?.clone(),
+                Arc::clone(state.declared.catalog.require(QUERY_VIEW)?),
             )
         };
         let Relation::Materialized(view) = relation.as_ref() else {
@@ -263,7 +263,7 @@ impl Engine {
             .into_iter()
             .next()
         {
-            Some(failure) => Err(failed(failure)),
+            Some(failure) => Err(failed(&failure)),
             None => Ok(()),
         }
     }
@@ -431,12 +431,12 @@ impl State {
 pub(crate) fn from_runtime(error: millstream_runtime::Error) -> Error {
     match error {
         millstream_runtime::Error::Dataflow(error) => error,
-        millstream_runtime::Error::Failed(failure) => failed(failure),
+        millstream_runtime::Error::Failed(failure) => failed(&failure),
         other => Error::user(other.to_string()),
     }
 }
 
-fn failed(failure: millstream_runtime::Failure) -> Error {
+fn failed(failure: &millstream_runtime::Failure) -> Error {
     failure.error().clone().context(failure.name())
 }
 

@@ -185,7 +185,7 @@ impl TableProvider for Frozen {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let exec = MemorySourceConfig::try_new_exec(
-            &[self.batches.clone()],
+            std::slice::from_ref(&self.batches),
             Arc::clone(&self.schema),
             projection.cloned(),
         )?;

@@ -7,7 +7,8 @@ use millstream_dataflow::{Error, Location, Result};
 use millstream_planner::catalog::{BadRecords, MaterializedView, Relation, View};
 use millstream_planner::{Binder, Catalog, Planner, Target};
 use millstream_sql::{
-    Diagnostic, Insert, Name, ObjectKind, Parsed, Span, Spanned, Statement, ViewColumn,
+    CreateMaterializedView, CreateView, Diagnostic, Insert, Name, ObjectKind, Parsed, Span,
+    Spanned, Statement, ViewColumn,
 };
 use std::sync::Arc;
 
@@ -51,45 +52,13 @@ impl Declarations {
         text: &str,
     ) -> Result<&'static str> {
         match &statement.node {
-            Statement::CreateTable(create) => {
-                if !(create.if_not_exists && self.catalog.get(create.name.object()).is_some()) {
-                    self.create_table(create)?;
-                }
-                Ok("CREATE TABLE")
-            }
-            Statement::CreateView(create) => {
-                let name = create.name.object();
-                if create.if_not_exists && self.catalog.get(name).is_some() {
-                    return Ok("CREATE VIEW");
-                }
-                let plan = self.bind(&create.query, &create.columns)?;
-                if create.or_replace {
-                    self.catalog.remove(name);
-                }
-                self.catalog.create(
-                    name,
-                    Relation::View(View {
-                        plan,
-                        sql: words(statement, text),
-                    }),
-                )?;
-                Ok("CREATE VIEW")
-            }
-            Statement::CreateMaterializedView(create) => {
-                let name = create.name.object();
-                if create.if_not_exists && self.catalog.get(name).is_some() {
-                    return Ok("CREATE MATERIALIZED VIEW");
-                }
-                if let Some(option) = create.options.first() {
-                    return Err(Error::user(format!(
-                        "materialized view `{name}` has the unknown option '{}'",
-                        option.key.node
-                    )));
-                }
-                let plan = self.bind(&create.query, &create.columns)?;
-                self.materialize(name, plan, words(statement, text))?;
-                Ok("CREATE MATERIALIZED VIEW")
-            }
+            Statement::CreateTable(create) => self.create_table(create).map(|()| "CREATE TABLE"),
+            Statement::CreateView(create) => self
+                .create_view(create, words(statement, text))
+                .map(|()| "CREATE VIEW"),
+            Statement::CreateMaterializedView(create) => self
+                .create_materialized_view(create, words(statement, text))
+                .map(|()| "CREATE MATERIALIZED VIEW"),
             Statement::Insert(insert) => self.insert(insert).map(|()| "INSERT"),
             Statement::StatementSet(inserts) => {
                 inserts
@@ -137,7 +106,52 @@ impl Declarations {
         }
     }
 
+    fn is_there(&self, name: &Name) -> bool {
+        self.catalog.get(name.object()).is_some()
+    }
+
+    fn create_view(&mut self, create: &CreateView, sql: String) -> Result<()> {
+        if create.if_not_exists && self.is_there(&create.name) {
+            return Ok(());
+        }
+        let plan = self.bind(&create.query, &create.columns)?;
+        let name = create.name.object();
+        if create.or_replace {
+            self.catalog.remove(name);
+        }
+        self.catalog
+            .create(name, Relation::View(View { plan, sql }))
+    }
+
+    fn create_materialized_view(
+        &mut self,
+        create: &CreateMaterializedView,
+        sql: String,
+    ) -> Result<()> {
+        if create.if_not_exists && self.is_there(&create.name) {
+            return Ok(());
+        }
+        let name = create.name.object();
+        if let Some(option) = create.options.first() {
+            let option = &option.key.node;
+            let message = format!("materialized view `{name}` has the unknown option '{option}'");
+            return Err(Error::user(message));
+        }
+        if create.or_replace && self.is_there(&create.name) {
+            return Err(
+                Error::user(format!("OR REPLACE of the materialized view `{name}`")).hint(format!(
+                    "DROP MATERIALIZED VIEW `{name}` first, then create it anew"
+                )),
+            );
+        }
+        let plan = self.bind(&create.query, &create.columns)?;
+        self.materialize(name, plan, sql).map(drop)
+    }
+
     fn create_table(&mut self, create: &millstream_sql::CreateTable) -> Result<()> {
+        if create.if_not_exists && self.is_there(&create.name) {
+            return Ok(());
+        }
         let mut create = create.clone();
         let query = create.query.take();
         self.add_brokers(&mut create);
@@ -250,12 +264,12 @@ impl Declarations {
     pub(crate) fn check_drop(&self, kind: ObjectKind, name: &Name) -> Result<Arc<Relation>> {
         let name = name.object();
         let relation = self.catalog.require(name)?;
-        let is_kind = match (kind, relation.as_ref()) {
+        let is_kind = matches!(
+            (kind, relation.as_ref()),
             (ObjectKind::Table, Relation::Table(_))
-            | (ObjectKind::View, Relation::View(_))
-            | (ObjectKind::MaterializedView, Relation::Materialized(_)) => true,
-            _ => false,
-        };
+                | (ObjectKind::View, Relation::View(_))
+                | (ObjectKind::MaterializedView, Relation::Materialized(_))
+        );
         if is_kind {
             return Ok(Arc::clone(relation));
         }

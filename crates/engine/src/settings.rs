@@ -41,7 +41,7 @@ const KNOWN: [(&str, &str); 3] = [
 
 /// The settings of an engine.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub(crate) struct Settings {
     values: BTreeMap<String, String>,
 }
 
@@ -50,7 +50,7 @@ impl Settings {
     ///
     /// # Errors
     /// `User` for an unknown key (with the nearest known one) or a value that does not fit.
-    pub fn set(&mut self, key: &str, value: &str) -> Result<Option<String>> {
+    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<Option<String>> {
         let is_known = KNOWN.iter().any(|(known, _)| *known == key);
         if !is_known
             && !ACCEPTED_PREFIXES
@@ -81,7 +81,7 @@ impl Settings {
     }
 
     /// Back to the default; all of them without a key.
-    pub fn reset(&mut self, key: Option<&str>) {
+    pub(crate) fn reset(&mut self, key: Option<&str>) {
         match key {
             Some(key) => drop(self.values.remove(key)),
             None => self.values.clear(),
@@ -89,28 +89,28 @@ impl Settings {
     }
 
     /// All values that are set.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// The session's time zone.
-    pub fn time_zone(&self) -> &str {
+    pub(crate) fn time_zone(&self) -> &str {
         self.values
             .get("table.local-time-zone")
             .map_or("UTC", String::as_str)
     }
 
     /// The brokers of kafka tables that name none.
-    pub fn bootstrap_servers(&self) -> Option<&str> {
+    pub(crate) fn bootstrap_servers(&self) -> Option<&str> {
         self.values
             .get("kafka.bootstrap.servers")
             .map(String::as_str)
     }
 
     /// How often sinks commit.
-    pub fn commit_interval(&self) -> Duration {
+    pub(crate) fn commit_interval(&self) -> Duration {
         self.values
             .get("sink.commit-interval")
             .and_then(|text| parse_duration(text))

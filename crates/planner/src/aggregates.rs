@@ -18,13 +18,13 @@ use crate::error::to_datafusion;
 
 /// An aggregate function that [`millstream_operators::aggregate`] maintains.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Aggregate {
+pub(crate) struct Aggregate {
     name: String,
     signature: Signature,
 }
 
 /// Aggregate functions, for hints.
-pub const NAMES: [&str; 7] = [
+pub(crate) const NAMES: [&str; 7] = [
     "count",
     "sum",
     "avg",
@@ -35,7 +35,7 @@ pub const NAMES: [&str; 7] = [
 ];
 
 /// The aggregate function of this name, if there is one.
-pub fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
+pub(crate) fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
     if matches!(name, "grouping" | "grouping_id") {
         // Resolved to a column by an analyzer rule, never computed.
         return Some(datafusion::functions_aggregate::grouping::grouping_udaf());
@@ -57,7 +57,7 @@ pub fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
 
 impl Aggregate {
     /// The operator's function.
-    pub fn function(&self) -> Option<Function> {
+    pub(crate) fn function(&self) -> Option<Function> {
         Function::parse(&self.name)
     }
 }
@@ -131,16 +131,16 @@ impl AggregateUDFImpl for Aggregate {
 
 /// A ranking function; gives BIGINT, as in Flink.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Ranking {
+pub(crate) struct Ranking {
     name: &'static str,
     signature: Signature,
 }
 
 /// The ranking functions.
-pub const RANKINGS: [&str; 3] = ["row_number", "rank", "dense_rank"];
+pub(crate) const RANKINGS: [&str; 3] = ["row_number", "rank", "dense_rank"];
 
 /// The ranking function of this name, if there is one.
-pub fn ranking(name: &str) -> Option<Arc<WindowUDF>> {
+pub(crate) fn ranking(name: &str) -> Option<Arc<WindowUDF>> {
     let name = RANKINGS.into_iter().find(|known| *known == name)?;
     Some(Arc::new(WindowUDF::new_from_impl(Ranking {
         name,

@@ -40,7 +40,7 @@ use crate::aggregates;
 use crate::types::FLINK_TYPE;
 
 /// Gives a bound plan its final types.
-pub fn analyze(plan: LogicalPlan, time_zone: &str) -> Result<LogicalPlan> {
+pub(crate) fn analyze(plan: LogicalPlan, time_zone: &str) -> Result<LogicalPlan> {
     let casts = Casts {
         time_zone: time_zone.to_owned(),
     };
@@ -55,14 +55,14 @@ pub fn analyze(plan: LogicalPlan, time_zone: &str) -> Result<LogicalPlan> {
 }
 
 /// Gives a bound expression over some columns its final types.
-pub fn expression(expr: Expr, schema: &DFSchemaRef, time_zone: &str) -> Result<Expr> {
+pub(crate) fn expression(expr: Expr, schema: &DFSchemaRef, time_zone: &str) -> Result<Expr> {
     let mut rewriter = Rewriter { schema, time_zone };
     let expr = expr.rewrite(&mut rewriter)?.data;
     Ok(expr.rewrite(&mut TypeCoercionRewriter::new(schema))?.data)
 }
 
 /// Optimizes an analyzed plan.
-pub fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),

@@ -17,12 +17,12 @@ use std::ops::ControlFlow;
 use crate::group_windows;
 
 /// Rewrites a query in place.
-pub fn rewrite_query(query: &mut Query) {
+pub(crate) fn rewrite_query(query: &mut Query) {
     let _ = query.visit(&mut Rewriter);
 }
 
 /// Rewrites an expression in place (a computed column, a watermark).
-pub fn rewrite_expr(expr: &mut Expr) {
+pub(crate) fn rewrite_expr(expr: &mut Expr) {
     let _ = expr.visit(&mut Rewriter);
 }
 
@@ -264,7 +264,7 @@ fn text(value: &str) -> Expr {
 }
 
 /// A call of a function.
-pub fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
     let args = args
         .into_iter()
         .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)))

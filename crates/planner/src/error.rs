@@ -4,6 +4,7 @@ use datafusion::common::DataFusionError;
 use millstream_dataflow::{Error, Kind, Location};
 
 /// An error of the binder or optimizer as the user's error: their text is at fault unless it says that it is internal.
+#[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 pub fn from_datafusion(error: DataFusionError) -> Error {
     let at = error
         .diagnostic()
@@ -37,6 +38,6 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
 }
 
 /// A refusal of this crate on its way through the binder.
-pub fn to_datafusion(error: &Error) -> DataFusionError {
+pub(crate) fn to_datafusion(error: &Error) -> DataFusionError {
     DataFusionError::Plan(error.to_string())
 }

@@ -41,7 +41,7 @@ impl fmt::Debug for Physical {
 }
 
 /// Plans an expression over the columns of `schema`, with a cast where its type is not `wanted`.
-pub fn plan(
+pub(crate) fn plan(
     expr: &Expr,
     schema: &DFSchema,
     wanted: Option<&DataType>,
@@ -70,7 +70,7 @@ pub fn plan(
 }
 
 /// The column at an index.
-pub fn column(idx: usize, name: &str) -> Arc<dyn Expression> {
+pub(crate) fn column(idx: usize, name: &str) -> Arc<dyn Expression> {
     Arc::new(Physical {
         expr: Arc::new(Column::new(name, idx)),
         column: Some(idx),

@@ -19,7 +19,7 @@ use crate::window_tvf::COLUMNS;
 const NAMES: [&str; 3] = ["TUMBLE", "HOP", "SESSION"];
 
 /// Rewrites a SELECT that groups by such a window; leaves any other as it is.
-pub fn rewrite(select: &mut Select) {
+pub(crate) fn rewrite(select: &mut Select) {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else {
         return;
     };

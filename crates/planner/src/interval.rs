@@ -10,7 +10,7 @@ use crate::time::{self, Role};
 
 /// `right - left` is within `lower_ms..=upper_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interval {
+pub(crate) struct Interval {
     /// The event-time column of the left side.
     pub left: usize,
     /// The event-time column of the right side.
@@ -23,7 +23,7 @@ pub struct Interval {
 
 /// The interval of a condition, if it bounds the difference of two event times on both sides. Strict bounds count as inclusive:
 /// the condition itself is still checked.
-pub fn between(condition: &Expr, left: &Stream, right: &Stream) -> Option<Interval> {
+pub(crate) fn between(condition: &Expr, left: &Stream, right: &Stream) -> Option<Interval> {
     let mut found: Option<(usize, usize)> = None;
     let (mut lower, mut upper) = (None, None);
     for (greater, less) in split_conjunction(condition).into_iter().flat_map(orders) {
@@ -105,7 +105,7 @@ fn orders(condition: &Expr) -> Vec<(Expr, Expr)> {
 }
 
 /// `column`, `column + interval`, `column - interval` as the column and the milliseconds added.
-pub fn shifted(expr: &Expr) -> Option<(Expr, i64)> {
+pub(crate) fn shifted(expr: &Expr) -> Option<(Expr, i64)> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (base, ms) = shifted(left)?;
@@ -121,7 +121,7 @@ pub fn shifted(expr: &Expr) -> Option<(Expr, i64)> {
 }
 
 /// The milliseconds of an interval literal; none for months, which differ in length.
-pub fn literal_ms(expr: &Expr) -> Option<i64> {
+pub(crate) fn literal_ms(expr: &Expr) -> Option<i64> {
     match expr {
         Expr::Literal(
             ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A function of the step's clock.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Now {
+pub(crate) struct Now {
     name: &'static str,
     aliases: Vec<String>,
     kind: DataType,
@@ -19,7 +19,7 @@ pub struct Now {
 }
 
 /// The functions of the step's clock, for a session in this time zone.
-pub fn functions(time_zone: &str) -> Vec<Arc<ScalarUDF>> {
+pub(crate) fn functions(time_zone: &str) -> Vec<Arc<ScalarUDF>> {
     let instant = DataType::Timestamp(TimeUnit::Millisecond, Some(time_zone.into()));
     let local = DataType::Timestamp(TimeUnit::Millisecond, None);
     let make = |name, aliases: &[&str], kind| {
@@ -46,12 +46,12 @@ pub fn functions(time_zone: &str) -> Vec<Arc<ScalarUDF>> {
 }
 
 /// Whether an expression is a call of such a function.
-pub fn is_now(expr: &Expr) -> bool {
+pub(crate) fn is_now(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Now>().is_some())
 }
 
 /// The session's time zone of a call of the current time (not of the current date).
-pub fn zone(expr: &Expr) -> Option<String> {
+pub(crate) fn zone(expr: &Expr) -> Option<String> {
     let Expr::ScalarFunction(call) = expr else {
         return None;
     };

@@ -13,13 +13,13 @@ use std::sync::Arc;
 use crate::catalog::{Bound, Relation};
 
 /// A column's name and the names of the fields inside.
-pub type Path = Vec<String>;
+pub(crate) type Path = Vec<String>;
 
 /// The wanted paths of each table.
-pub type Wanted = BTreeMap<String, BTreeSet<Path>>;
+pub(crate) type Wanted = BTreeMap<String, BTreeSet<Path>>;
 
 /// Adds what a plan wants.
-pub fn collect(plan: &LogicalPlan, wanted: &mut Wanted) -> Result<()> {
+pub(crate) fn collect(plan: &LogicalPlan, wanted: &mut Wanted) -> Result<()> {
     match plan {
         LogicalPlan::Projection(projection) if scan_below(&projection.input).is_some() => {
             let mut exprs: Vec<&Expr> = projection.expr.iter().collect();
@@ -55,7 +55,7 @@ pub fn collect(plan: &LogicalPlan, wanted: &mut Wanted) -> Result<()> {
 }
 
 /// The scan of a declared table below nothing but filters and aliases.
-pub fn scan_below(plan: &LogicalPlan) -> Option<&TableScan> {
+pub(crate) fn scan_below(plan: &LogicalPlan) -> Option<&TableScan> {
     match plan {
         LogicalPlan::Filter(filter) => scan_below(&filter.input),
         LogicalPlan::SubqueryAlias(alias) => scan_below(&alias.input),
@@ -65,12 +65,12 @@ pub fn scan_below(plan: &LogicalPlan) -> Option<&TableScan> {
 }
 
 /// Whether a scan reads a declared table (and not a materialized view).
-pub fn is_declared(scan: &TableScan) -> bool {
+pub(crate) fn is_declared(scan: &TableScan) -> bool {
     matches!(relation(scan), Some(Bound { relation, .. }) if matches!(relation.as_ref(), Relation::Table(_)))
 }
 
 /// What a scan reads.
-pub fn relation(scan: &TableScan) -> Option<&Bound> {
+pub(crate) fn relation(scan: &TableScan) -> Option<&Bound> {
     scan.source.downcast_ref::<Bound>()
 }
 
@@ -82,7 +82,7 @@ fn table_name(scan: &TableScan) -> String {
 }
 
 /// Adds the paths that an expression reads.
-pub fn paths_of(expr: &Expr, paths: &mut BTreeSet<Path>) -> Result<()> {
+pub(crate) fn paths_of(expr: &Expr, paths: &mut BTreeSet<Path>) -> Result<()> {
     expr.apply(|expr| {
         Ok(match path(expr) {
             Some(path) => {
@@ -119,7 +119,7 @@ fn path(expr: &Expr) -> Option<Path> {
 
 /// The columns of a source's output: one for each path.
 #[derive(Clone, Debug)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// The paths, sorted.
     pub paths: Vec<Path>,
     /// The columns.
@@ -130,7 +130,7 @@ pub struct Layout {
 
 impl Layout {
     /// The layout of some paths into a table's columns. A path that a wider one contains keeps a column of its own.
-    pub fn new(table: &SchemaRef, paths: &BTreeSet<Path>) -> Result<Self> {
+    pub(crate) fn new(table: &SchemaRef, paths: &BTreeSet<Path>) -> Result<Self> {
         let fields = paths
             .iter()
             .filter_map(|path| leaf(table, path))
@@ -148,17 +148,17 @@ impl Layout {
     }
 
     /// The column that holds a path.
-    pub fn index(&self, path: &[String]) -> Option<usize> {
+    pub(crate) fn index(&self, path: &[String]) -> Option<usize> {
         self.paths.iter().position(|known| known == path)
     }
 
     /// Whether all these paths have columns.
-    pub fn covers(&self, paths: &BTreeSet<Path>) -> bool {
+    pub(crate) fn covers(&self, paths: &BTreeSet<Path>) -> bool {
         paths.iter().all(|path| self.index(path).is_some())
     }
 
     /// An expression over the table's columns as one over this layout's.
-    pub fn rewrite(&self, expr: Expr) -> Result<Expr> {
+    pub(crate) fn rewrite(&self, expr: Expr) -> Result<Expr> {
         let rewritten = expr.transform_down(|expr| {
             Ok(match path(&expr) {
                 Some(path) if self.index(&path).is_some() => Transformed::new(

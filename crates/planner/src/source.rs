@@ -23,7 +23,7 @@ use crate::paths::{Layout, Path, paths_of};
 ///
 /// # Errors
 /// `User` when the table cannot be read.
-pub fn source(
+pub(crate) fn source(
     table: &DeclaredTable,
     wanted: &BTreeSet<Path>,
     dead_letters: Option<NodeId>,
@@ -75,7 +75,7 @@ pub fn source(
 }
 
 /// The key of a table whose rows are upserts, by column of its schema.
-pub fn upsert_key(table: &DeclaredTable) -> Option<&[usize]> {
+pub(crate) fn upsert_key(table: &DeclaredTable) -> Option<&[usize]> {
     let reads = table.capabilities.source.as_ref()?;
     matches!(reads.changes, Changes::Upsert(_)).then_some(table.primary_key.as_slice())
 }

@@ -7,7 +7,7 @@ const KEY: &str = "millstream.time";
 
 /// What a column means in event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// The event time that the watermark is about.
     Rowtime,
     /// The start of the window that the row belongs to.
@@ -29,13 +29,13 @@ impl Role {
 }
 
 /// The column's meaning, if it has one.
-pub fn role(field: &Field) -> Option<Role> {
+pub(crate) fn role(field: &Field) -> Option<Role> {
     let name = field.metadata().get(KEY)?;
     Role::ALL.into_iter().find(|role| role.name() == name)
 }
 
 /// The field with this meaning.
-pub fn with_role(field: Field, role: Role) -> Field {
+pub(crate) fn with_role(field: Field, role: Role) -> Field {
     let mut metadata = field.metadata().clone();
     metadata.insert(KEY.to_owned(), role.name().to_owned());
     field.with_metadata(metadata)

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use crate::time::{self, Role};
 
 /// The columns that a window function adds.
-pub const COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
+pub(crate) const COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
 /// A window function over a table.
 #[derive(Clone, Debug)]
-pub struct WindowTvf {
+pub(crate) struct WindowTvf {
     /// The rows.
     pub input: LogicalPlan,
     /// The event-time column.
@@ -35,7 +35,7 @@ impl WindowTvf {
     ///
     /// # Errors
     /// When `time` is no TIMESTAMP.
-    pub fn try_new(
+    pub(crate) fn try_new(
         input: LogicalPlan,
         time: Expr,
         partition: Vec<Expr>,

@@ -45,7 +45,7 @@ impl Lowering<'_> {
             .collect::<Result<Vec<_>>>()?;
         if calls.is_empty() && !keys.is_empty() {
             let rows = columns.finish(self)?;
-            return self.distinct_rows(rows, &key_columns, names, schema);
+            return self.distinct_rows(&rows, &key_columns, names, schema);
         }
         let planned = calls
             .iter()
@@ -72,16 +72,16 @@ impl Lowering<'_> {
 
     fn distinct_rows(
         &mut self,
-        rows: Stream,
+        rows: &Stream,
         keys: &[usize],
         names: &DFSchemaRef,
         schema: SchemaRef,
     ) -> Result<Stream> {
         let exprs = keys
             .iter()
-            .map(|key| super::rows::column_of(&rows, *key))
+            .map(|key| super::rows::column_of(rows, *key))
             .collect();
-        let rows = self.project(&rows, exprs, names, Arc::clone(&schema))?;
+        let rows = self.project(rows, exprs, names, Arc::clone(&schema))?;
         let columns = (0..schema.fields().len()).collect();
         let spec: Arc<dyn Spec> = match expiry(&schema, keys.len()) {
             // An aggregate without calls is the distinct keys, and knows when windows have closed.
@@ -116,7 +116,7 @@ impl Lowering<'_> {
                     Arc::clone(&rows.schema),
                 );
                 let names = Arc::clone(input.schema());
-                self.distinct_rows(rows, &keys, &names, schema)
+                self.distinct_rows(&rows, &keys, &names, schema)
             }
             Distinct::On(_) => Err(unsupported("DISTINCT ON")
                 .hint("use ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...) and keep row 1")),
@@ -140,7 +140,7 @@ impl Lowering<'_> {
             ),
             GroupingSet::Cube(keys) => (keys.clone(), subsets(keys)),
         };
-        let id_field = plan.schema.field(all.len()).clone();
+        let id_field = Arc::clone(plan.schema.field(all.len()));
         let mut branches = Vec::new();
         for set in &sets {
             branches.push(self.grouping_set(plan, &all, set, &id_field)?);

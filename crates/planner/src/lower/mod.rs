@@ -155,6 +155,9 @@ impl Planner {
     }
 }
 
+/// What an operator computes, and of which nodes' rows exchanged how.
+type Computation = (String, Vec<(NodeId, String)>);
+
 /// One call of [`Planner::plan`].
 pub(crate) struct Lowering<'a> {
     planner: &'a mut Planner,
@@ -163,7 +166,7 @@ pub(crate) struct Lowering<'a> {
     graph: Graph,
     memo: HashMap<LogicalPlan, Stream>,
     /// Operators by what they compute of which inputs: equal ones run once.
-    operators: HashMap<(String, Vec<(NodeId, String)>), (NodeId, Partitioning, SchemaRef)>,
+    operators: HashMap<Computation, (NodeId, Partitioning, SchemaRef)>,
     warnings: Vec<String>,
 }
 

@@ -1,5 +1,6 @@
 //! Window functions over tables, alone and under GROUP BY.
 
+use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{self, Expr, LogicalPlan};
@@ -54,32 +55,17 @@ impl Lowering<'_> {
             .iter()
             .map(mean)
             .collect::<Result<Vec<_>>>()?;
-        let bound = |name: &str| keys.iter().position(|key| is_bound(key, windows, name));
-        let [start, end, time] = window_tvf::COLUMNS.map(bound);
-        let is_windowed = match windows.kind {
-            Window::Tumble { .. } | Window::Hop { .. } => start.is_some() || end.is_some(),
-            Window::Cumulate { .. } | Window::Session { .. } => start.is_some() && end.is_some(),
-        };
-        let plain: Vec<&Expr> = keys
-            .iter()
-            .enumerate()
-            .filter(|(idx, _)| ![start, end, time].contains(&Some(*idx)))
-            .map(|(_, key)| key)
-            .collect();
-        if !is_windowed
-            || plain
-                .iter()
-                .copied()
-                .chain(&calls)
-                .any(|expr| reads_bounds(expr, windows))
-        {
+        let places = Places::of(&keys, windows);
+        let plain: Vec<&Expr> = places.others(&keys);
+        let mut read = plain.iter().copied().chain(&calls);
+        if !places.make_windows(windows.kind) || read.any(|expr| reads_bounds(expr, windows)) {
             return Ok(None);
         }
+        check_session(windows, &plain)?;
         let input = self.lower_raw(&windows.input)?;
         let mut columns = Columns::new(&input);
         let time_column = columns.add(&windows.time)?;
         let key_columns = columns.add_all(plain.iter().copied())?;
-        check_session(windows, &plain)?;
         let schema = engine_schema(&plan.schema);
         let planned = calls
             .iter()
@@ -87,20 +73,7 @@ impl Lowering<'_> {
             .map(|(call, field)| columns.call(call, field))
             .collect::<Result<Vec<_>>>()?;
         let rows = columns.finish(self)?;
-        let mut next_key = 0;
-        let mut output: Vec<WindowColumn> = Vec::new();
-        for (idx, field) in schema.fields()[..keys.len()].iter().enumerate() {
-            let name = field.name().clone();
-            output.push(match Some(idx) {
-                at if at == start => WindowColumn::Start(name),
-                at if at == end => WindowColumn::End(name),
-                at if at == time => WindowColumn::Time(name),
-                _ => {
-                    next_key += 1;
-                    WindowColumn::Key(next_key - 1)
-                }
-            });
-        }
+        let mut output = places.columns(&schema.fields()[..keys.len()]);
         output.extend((0..planned.len()).map(WindowColumn::Call));
         let spec = WindowAggregate::new(
             Arc::clone(&rows.schema),
@@ -118,6 +91,58 @@ impl Lowering<'_> {
             key: Some((0..keys.len()).collect()),
             ..stream
         }))
+    }
+}
+
+/// Where a window's bounds stand among the keys of a GROUP BY.
+struct Places {
+    start: Option<usize>,
+    end: Option<usize>,
+    time: Option<usize>,
+}
+
+impl Places {
+    fn of(keys: &[Expr], windows: &WindowTvf) -> Self {
+        let place = |name: &str| keys.iter().position(|key| is_bound(key, windows, name));
+        let [start, end, time] = window_tvf::COLUMNS.map(place);
+        Self { start, end, time }
+    }
+
+    /// Whether grouping by these bounds is grouping by windows: where one bound does not tell the other, both must be there.
+    fn make_windows(&self, kind: Window) -> bool {
+        match kind {
+            Window::Tumble { .. } | Window::Hop { .. } => {
+                self.start.is_some() || self.end.is_some()
+            }
+            Window::Cumulate { .. } | Window::Session { .. } => {
+                self.start.is_some() && self.end.is_some()
+            }
+        }
+    }
+
+    /// The keys that are no bounds.
+    fn others<'k>(&self, keys: &'k [Expr]) -> Vec<&'k Expr> {
+        let bounds = [self.start, self.end, self.time];
+        let others = keys
+            .iter()
+            .enumerate()
+            .filter(|(idx, _)| !bounds.contains(&Some(*idx)));
+        others.map(|(_, key)| key).collect()
+    }
+
+    /// The operator's columns for the keys, in their order.
+    fn columns(&self, keys: &[FieldRef]) -> Vec<WindowColumn> {
+        let mut others = 0..;
+        let column = |(idx, field): (usize, &FieldRef)| {
+            let name = field.name().clone();
+            match Some(idx) {
+                at if at == self.start => WindowColumn::Start(name),
+                at if at == self.end => WindowColumn::End(name),
+                at if at == self.time => WindowColumn::Time(name),
+                _ => WindowColumn::Key(others.next().unwrap_or_default()),
+            }
+        };
+        keys.iter().enumerate().map(column).collect()
     }
 }
 
