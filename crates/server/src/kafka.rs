@@ -5,14 +5,14 @@ use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 /// Starts a broker; when the address is taken, on one of the next.
-pub(crate) fn start_broker(listen: SocketAddr, tries: u16, dir: Option<PathBuf>, partitions: i32) -> Result<Broker, String> {
+pub(crate) fn start_broker(listen: SocketAddr, tries: u16, dir: Option<&Path>, partitions: i32) -> Result<Broker, String> {
     let mut next = listen;
     loop {
-        match Broker::start_blocking(Config { listen: next, dir: dir.clone(), default_partitions: partitions, ..Config::default() }) {
+        match Broker::start_blocking(Config { listen: next, dir: dir.map(Path::to_path_buf), default_partitions: partitions, ..Config::default() }) {
             Ok(broker) => return Ok(broker),
             Err(millstream_broker::Error::Listen { source, .. })
                 if source.kind() == std::io::ErrorKind::AddrInUse && next.port() != 0 && next.port() < listen.port().saturating_add(tries) =>
@@ -22,6 +22,22 @@ pub(crate) fn start_broker(listen: SocketAddr, tries: u16, dir: Option<PathBuf>,
             Err(error) => return Err(format!("can't start the embedded broker: {error}")),
         }
     }
+}
+
+/// The topics that tables of a pipeline name. A new embedded broker has none of them, and nobody else to create them.
+pub(crate) fn declared_topics(text: &str) -> Vec<String> {
+    // What can't be parsed is told by who runs it.
+    let statements = millstream_sql::parse(text).unwrap_or_default();
+    let mut topics = Vec::new();
+    for statement in &statements {
+        let millstream_sql::Statement::CreateTable(create) = &statement.node else { continue };
+        let option = |key: &str| create.options.iter().find(|option| option.key.node == key).map(|option| option.value.node.as_str());
+        let is_here = matches!(option("connector"), Some("kafka" | "upsert-kafka")) && option("properties.bootstrap.servers").is_none();
+        if let (true, Some(names)) = (is_here, option("topic")) {
+            topics.extend(names.split(';').map(|name| name.trim().to_owned()));
+        }
+    }
+    topics
 }
 
 /// Writes records to topics.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crate::check::read_all;
 use crate::cli::Run;
-use crate::kafka::start_broker;
+use crate::kafka::{Records, declared_topics, start_broker};
 use crate::server::{Server, ServerConfig, raise_file_limit};
 
 /// Runs files until SIGINT or SIGTERM.
@@ -18,9 +18,13 @@ pub(crate) fn run(run: &Run) -> Result<(), String> {
         std::fs::create_dir_all(state).map_err(|error| format!("can't create {}: {error}", state.display()))?;
     }
     let broker = match run.embedded_kafka {
-        Some(listen) => Some(start_broker(listen, 0, run.state.as_ref().map(|dir| dir.join("kafka")), 1)?),
+        Some(listen) => Some(start_broker(listen, 0, run.state.as_ref().map(|dir| dir.join("kafka")).as_deref(), 1)?),
         None => None,
     };
+    if let Some(broker) = &broker {
+        let records = Records::new(&broker.bootstrap_servers())?;
+        declared_topics(&text).iter().try_for_each(|topic| records.create_topic(topic))?;
+    }
     let engine = engine(run.workers, broker.as_ref(), &run.set)?;
     // What is wrong with the files is said before anything is opened to clients.
     let notes = engine.run(&text).map_err(|error| render(&error, &text, &name))?;
@@ -29,7 +33,8 @@ pub(crate) fn run(run: &Run) -> Result<(), String> {
     let server = Server::start(&engine, &config)?;
     connect_lines(&server, broker.as_ref()).iter().for_each(|line| say(line));
     wait_for_signal()?;
-    stop(engine, server, broker);
+    say("stopping: what was written is committed");
+    stop(engine, Some(server), broker);
     Ok(())
 }
 
@@ -94,8 +99,7 @@ pub(crate) fn wait_for_signal() -> Result<(), String> {
 }
 
 /// Ends everything in order: no more clients, then the job with all its sinks committed, then the broker.
-pub(crate) fn stop(engine: Engine, server: Server, broker: Option<Broker>) {
-    say("stopping: what was written is committed");
+pub(crate) fn stop(engine: Engine, server: Option<Server>, broker: Option<Broker>) {
     drop(server);
     engine.stop();
     drop(engine);

@@ -59,7 +59,7 @@ pub(crate) fn demo(demo: &Demo) -> Result<(), String> {
     say("try           SELECT * FROM available_to_sell ORDER BY available LIMIT 10 \\watch 1");
     wait_for_signal()?;
     let generated = generator.stop();
-    stop(engine, server, Some(broker));
+    stop(engine, Some(server), Some(broker));
     generated
 }
 

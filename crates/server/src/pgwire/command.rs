@@ -8,9 +8,10 @@ use super::cancel::Interrupt;
 use super::connection::Connection;
 use super::error::{self, SqlError, notice};
 use super::execute::{Answer, text_schema};
-use super::script::{Command, Piece, SessionCommand};
+use super::script::{Command, Piece};
 use super::statement::{Portal, PortalState, Prepared, RowSource};
 use super::wire::Failure;
+use super::words::SessionCommand;
 
 impl Connection {
     /// Does what a statement asks of the session.

@@ -151,7 +151,7 @@ impl Connection {
 
     /// In a failed transaction nothing is done but to end it.
     pub(crate) fn check_transaction(&self, piece: &Piece) -> error::Result<()> {
-        use super::script::SessionCommand::{Commit, Rollback, Savepoint};
+        use super::words::SessionCommand::{Commit, Rollback, Savepoint};
         let ends = matches!(piece.command, Command::Session(Commit | Rollback | Savepoint("ROLLBACK")));
         if self.session.transaction == TransactionStatus::Error && !ends {
             return Err(SqlError::new("25P02", "current transaction is aborted, commands ignored until end of transaction block"));

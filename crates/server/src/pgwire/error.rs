@@ -20,8 +20,8 @@ pub(crate) struct SqlError {
     /// SQLSTATE.
     pub state: &'static str,
     pub message: String,
-    pub detail: Option<String>,
-    pub hint: Option<String>,
+    pub detail: Option<Box<str>>,
+    pub hint: Option<Box<str>>,
     /// Where in the text that the client sent.
     pub at: Option<Location>,
 }
@@ -45,13 +45,13 @@ impl SqlError {
 
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into_boxed_str());
         self
     }
 
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.detail = Some(detail.into().into_boxed_str());
         self
     }
 
@@ -102,7 +102,7 @@ impl From<Error> for SqlError {
             Kind::BadData => data_state(&error.message),
             Kind::Internal => "XX000",
         };
-        Self { fatal: false, state, message: error.message, detail: error.detail, hint: error.hint, at: error.at }
+        Self { fatal: false, state, message: error.message, detail: boxed(error.detail), hint: boxed(error.hint), at: error.at }
     }
 }
 
@@ -170,8 +170,12 @@ impl From<DataFusionError> for SqlError {
             Some((message, fields)) => (message.trim().to_owned(), Some(format!("fields:{}", shortened(fields, 400)))),
             None => (shortened(&message, 2_000), worded.detail),
         };
-        Self { fatal: false, state, message, detail, hint: worded.hint, at: worded.at.or(syntax) }
+        Self { fatal: false, state, message, detail: boxed(detail), hint: boxed(worded.hint), at: worded.at.or(syntax) }
     }
+}
+
+fn boxed(text: Option<String>) -> Option<Box<str>> {
+    text.map(String::into_boxed_str)
 }
 
 fn shortened(text: &str, chars_max: usize) -> String {

@@ -14,10 +14,11 @@ use super::connection::Connection;
 use super::error::{Result, SqlError, notice};
 use super::execute::text_schema;
 use super::frontend::{Bind, Frontend, Target};
-use super::script::{self, Command, Piece, SessionCommand};
+use super::script::{self, Command, Piece};
 use super::statement::{Portal, PortalState, Prepared, Reading, RowSource};
 use super::types::{self, Format};
 use super::wire::Failure;
+use super::words::SessionCommand;
 use crate::query::Planned;
 
 impl Connection {
@@ -93,7 +94,7 @@ impl Connection {
         }
         let values = parameters.iter().enumerate().map(|(idx, parameter)| {
             let value = parameter.value(bind.parameters[idx].as_ref(), Format::of(&bind.parameter_formats, idx));
-            value.map_err(|error| SqlError { detail: Some(format!("parameter ${}", idx + 1)), ..error })
+            value.map_err(|error| SqlError { detail: Some(format!("parameter ${}", idx + 1).into_boxed_str()), ..error })
         });
         let values = values.collect::<Result<Vec<_>>>()?;
         let columns = self.columns(&prepared).await?.map_or(0, |schema| schema.fields().len());

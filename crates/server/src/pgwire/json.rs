@@ -6,6 +6,7 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::{BufMut, BytesMut};
+use std::sync::Arc;
 
 use super::text;
 
@@ -35,7 +36,7 @@ pub(crate) fn write(array: &ArrayRef, row: usize, out: &mut BytesMut) -> Result<
             sequence(list.values(), range, out)?;
         }
         other => match super::types::element(other) {
-            Some(item) => write(&cast(&array.slice(row, 1), &DataType::List(item.clone()))?, 0, out)?,
+            Some(item) => write(&cast(&array.slice(row, 1), &DataType::List(Arc::clone(item)))?, 0, out)?,
             None => scalar(array, row, out)?,
         },
     }

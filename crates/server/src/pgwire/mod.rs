@@ -4,7 +4,8 @@
 //! wire        frames in, messages out, bounded in size and time
 //! startup     greeting -> session
 //! connection  one message after the other; an error, and what is skipped after it
-//! script      texts -> statements, and who answers each      command   those that are answered here
+//! script      texts -> statements
+//! words       who answers a statement                        command   those that are answered here
 //! statement   prepared statements, portals                   execute   rows to the client
 //! types, rows (text, numeric, json), parameters              values, both ways
 //! ```
@@ -31,6 +32,7 @@ mod statement;
 mod text;
 mod types;
 mod wire;
+mod words;
 
 use std::io;
 use std::sync::Arc;

@@ -49,7 +49,7 @@ pub(crate) fn from_binary(bytes: &[u8]) -> Option<String> {
     let int = |at: usize| Some(i16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
     let (count, weight, sign, scale) = (int(0)?, int(2)?, int(4)? as u16, usize::try_from(int(6)?).ok()?);
     let count = usize::try_from(count).ok()?;
-    if bytes.len() != 8 + 2 * count || !(sign == 0 || sign == 0x4000) || weight > 32 || weight < -32 || scale > 128 {
+    if bytes.len() != 8 + 2 * count || !(sign == 0 || sign == 0x4000) || !(-32..=32).contains(&weight) || scale > 128 {
         return None;
     }
     let group = |idx: i16| -> Option<i16> {

@@ -250,34 +250,34 @@ fn cast_value(value: &ScalarValue, wanted: &DataType, of: &Type) -> Result<Scala
 mod tests {
     use super::*;
 
-    fn text(of: Type, value: &'static str) -> Result<ScalarValue> {
-        Parameter::new(Some(&of), None).value(Some(&Bytes::from_static(value.as_bytes())), Format::Text)
+    fn text(of: &Type, value: &'static str) -> Result<ScalarValue> {
+        Parameter::new(Some(of), None).value(Some(&Bytes::from_static(value.as_bytes())), Format::Text)
     }
 
-    fn binary(of: Type, value: &[u8]) -> Result<ScalarValue> {
-        Parameter::new(Some(&of), None).value(Some(&Bytes::copy_from_slice(value)), Format::Binary)
+    fn binary(of: &Type, value: &[u8]) -> Result<ScalarValue> {
+        Parameter::new(Some(of), None).value(Some(&Bytes::copy_from_slice(value)), Format::Binary)
     }
 
     #[test]
     fn texts() {
-        assert_eq!(text(Type::INT4, " 42 ").unwrap(), ScalarValue::Int32(Some(42)));
-        assert_eq!(text(Type::BOOL, "t").unwrap(), ScalarValue::Boolean(Some(true)));
-        assert_eq!(text(Type::NUMERIC, "-12.50").unwrap(), ScalarValue::Decimal128(Some(-1250), 4, 2));
-        assert_eq!(text(Type::DATE, "2026-02-28").unwrap().to_string(), "2026-02-28");
-        assert_eq!(text(Type::BYTEA, "\\x00ff").unwrap(), ScalarValue::BinaryView(Some(vec![0, 255])));
-        assert_eq!(text(Type::TIMESTAMPTZ, "2026-01-01 00:00:00+01").unwrap(), ScalarValue::TimestampMicrosecond(Some(1_767_222_000_000_000), Some("UTC".into())));
+        assert_eq!(text(&Type::INT4, " 42 ").unwrap(), ScalarValue::Int32(Some(42)));
+        assert_eq!(text(&Type::BOOL, "t").unwrap(), ScalarValue::Boolean(Some(true)));
+        assert_eq!(text(&Type::NUMERIC, "-12.50").unwrap(), ScalarValue::Decimal128(Some(-1250), 4, 2));
+        assert_eq!(text(&Type::DATE, "2026-02-28").unwrap().to_string(), "2026-02-28");
+        assert_eq!(text(&Type::BYTEA, "\\x00ff").unwrap(), ScalarValue::BinaryView(Some(vec![0, 255])));
+        assert_eq!(text(&Type::TIMESTAMPTZ, "2026-01-01 00:00:00+01").unwrap(), ScalarValue::TimestampMicrosecond(Some(1_767_222_000_000_000), Some("UTC".into())));
         for (of, value) in [(Type::INT4, "x"), (Type::INT2, "40000"), (Type::DATE, "2026-02-30"), (Type::NUMERIC, "1.2.3"), (Type::INT4_ARRAY, "{1,2")] {
-            assert_eq!(text(of.clone(), value).unwrap_err().state, "22P02", "{of} {value}");
+            assert_eq!(text(&of, value).unwrap_err().state, "22P02", "{of} {value}");
         }
     }
 
     #[test]
     fn bytes() {
-        assert_eq!(binary(Type::INT8, &7_i64.to_be_bytes()).unwrap(), ScalarValue::Int64(Some(7)));
-        assert_eq!(binary(Type::DATE, &0_i32.to_be_bytes()).unwrap(), ScalarValue::Date32(Some(EPOCH_DAYS)));
-        assert_eq!(binary(Type::NUMERIC, &[0, 2, 0, 0, 0, 0, 0, 2, 0, 12, 0x13, 0x88]).unwrap(), ScalarValue::Decimal128(Some(1250), 4, 2));
-        assert_eq!(binary(Type::INT4, &[1]).unwrap_err().state, "22P03");
-        assert_eq!(binary(Type::TEXT, &[0xff]).unwrap_err().state, "22021");
+        assert_eq!(binary(&Type::INT8, &7_i64.to_be_bytes()).unwrap(), ScalarValue::Int64(Some(7)));
+        assert_eq!(binary(&Type::DATE, &0_i32.to_be_bytes()).unwrap(), ScalarValue::Date32(Some(EPOCH_DAYS)));
+        assert_eq!(binary(&Type::NUMERIC, &[0, 2, 0, 0, 0, 0, 0, 2, 0, 12, 0x13, 0x88]).unwrap(), ScalarValue::Decimal128(Some(1250), 4, 2));
+        assert_eq!(binary(&Type::INT4, &[1]).unwrap_err().state, "22P03");
+        assert_eq!(binary(&Type::TEXT, &[0xff]).unwrap_err().state, "22021");
     }
 
     #[test]
@@ -285,14 +285,14 @@ mod tests {
         assert_eq!(array_items("{1, NULL,\"a,\\\"b\",\"null\"}").unwrap(), [Some("1"), None, Some("a,\"b"), Some("null")].map(|item| item.map(str::to_owned)));
         assert_eq!(array_items("{}").unwrap(), Vec::<Option<String>>::new());
         assert_eq!(array_items("{{1}}"), None);
-        let list = text(Type::INT8_ARRAY, "{1,2}").unwrap();
+        let list = text(&Type::INT8_ARRAY, "{1,2}").unwrap();
         assert_eq!(list.to_string(), "[1, 2]");
         let mut bytes = Vec::new();
         for int in [1, 0, 23, 1, 1, 4, 9] {
             bytes.extend_from_slice(&i32::to_be_bytes(int));
         }
-        assert_eq!(binary(Type::INT4_ARRAY, &bytes).unwrap().to_string(), "[9]");
-        assert!(binary(Type::INT4_ARRAY, &bytes[..22]).is_err());
+        assert_eq!(binary(&Type::INT4_ARRAY, &bytes).unwrap().to_string(), "[9]");
+        assert!(binary(&Type::INT4_ARRAY, &bytes[..22]).is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Field, IntervalUnit, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use bytes::{BufMut, BytesMut};
 use pgwire::api::Type;
+use std::sync::Arc;
 
 use super::numeric;
 use super::text;
@@ -147,13 +148,13 @@ fn of_array(array: &ArrayRef) -> Result<Column, ArrowError> {
         DataType::Time32(_) | DataType::Time64(_) => Column::Time(to(&DataType::Time64(TimeUnit::Microsecond))?.as_primitive().clone()),
         DataType::Timestamp(_, None) => Column::Timestamp(to(&micros)?.as_primitive().clone()),
         DataType::Timestamp(_, Some(zone)) => {
-            Column::TimestampZone(to(&DataType::Timestamp(TimeUnit::Microsecond, Some(zone.clone())))?.as_primitive().clone())
+            Column::TimestampZone(to(&DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(zone))))?.as_primitive().clone())
         }
         DataType::Interval(_) | DataType::Duration(_) => Column::Interval(to(&DataType::Interval(IntervalUnit::MonthDayNano))?.as_primitive().clone()),
         DataType::Dictionary(_, values) => of_array(&to(values)?)?,
         nested => match element(nested) {
             Some(item) if !item.data_type().is_nested() => {
-                let list = cast(array, &DataType::List(item.clone()))?;
+                let list = cast(array, &DataType::List(Arc::clone(item)))?;
                 let list = list.as_list::<i32>().clone();
                 let items = of_array(list.values())?;
                 Column::List(list, Box::new(items), type_of(item))
@@ -189,7 +190,7 @@ impl Column {
     fn write(&self, row: usize, format: Format, zone: Option<&Tz>, out: &mut BytesMut) -> Result<(), ArrowError> {
         match format {
             Format::Text => self.text(row, zone, out),
-            Format::Binary => self.binary(row, zone, out),
+            Format::Binary => self.binary(row, out),
         }
     }
 
@@ -223,7 +224,7 @@ impl Column {
         Ok(())
     }
 
-    fn binary(&self, row: usize, zone: Option<&Tz>, out: &mut BytesMut) -> Result<(), ArrowError> {
+    fn binary(&self, row: usize, out: &mut BytesMut) -> Result<(), ArrowError> {
         match self {
             Self::Null => {}
             Self::Bool(array) => out.put_u8(u8::from(array.value(row))),
@@ -259,7 +260,7 @@ impl Column {
                     let at = out.len();
                     out.put_i32(-1);
                     if !items.is_null(row) {
-                        items.binary(row, zone, out)?;
+                        items.binary(row, out)?;
                         patch(out, at, out.len() - at - 4)?;
                     }
                 }

@@ -3,7 +3,6 @@
 use super::*;
 use arrow::array::types::{Int32Type, IntervalMonthDayNano};
 use arrow::datatypes::Schema;
-use std::sync::Arc;
 
 fn rows(columns: Vec<(&str, ArrayRef)>, formats: &[i16], zone: &str) -> Vec<Vec<Option<Vec<u8>>>> {
     let fields: Vec<Field> = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();

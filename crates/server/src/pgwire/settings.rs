@@ -247,7 +247,7 @@ mod tests {
         let mut settings = Settings::default();
         assert_eq!(settings.set("client_encoding", Some("LATIN1")).unwrap_err().state, "22023");
         assert_eq!(settings.set("server_version", Some("17")).unwrap_err().state, "55P02");
-        assert_eq!(settings.set("statement_timout", Some("1")).unwrap_err().hint.unwrap(), "did you mean \"statement_timeout\"?");
+        assert_eq!(settings.set("statement_timout", Some("1")).unwrap_err().hint.as_deref(), Some("did you mean \"statement_timeout\"?"));
         assert_eq!(settings.set("client_encoding", Some("'utf-8'".trim_matches('\''))).unwrap(), Some(("client_encoding", "UTF8".to_owned())));
     }
 

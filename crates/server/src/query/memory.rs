@@ -69,11 +69,11 @@ mod tests {
     fn a_share_ends_before_the_whole_does_and_gives_back() {
         let whole: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(100));
         let share: Arc<dyn MemoryPool> = Arc::new(Share::new(Arc::clone(&whole), 60));
-        let mut one = MemoryConsumer::new("one").register(&share);
+        let one = MemoryConsumer::new("one").register(&share);
         one.try_grow(50).unwrap();
         assert!(one.try_grow(20).unwrap_err().to_string().contains("more memory than its share"));
         let other: Arc<dyn MemoryPool> = Arc::new(Share::new(Arc::clone(&whole), 60));
-        let mut two = MemoryConsumer::new("two").register(&other);
+        let two = MemoryConsumer::new("two").register(&other);
         assert!(two.try_grow(60).is_err(), "the whole has 50 left");
         two.try_grow(50).unwrap();
         drop(one);

@@ -14,6 +14,7 @@ mod catalogs;
 mod functions;
 mod memory;
 mod naming;
+mod parse;
 mod placeholders;
 mod variables;
 
@@ -29,20 +30,15 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as DFStatement;
-use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, Statement, Value, VisitorMut};
-use datafusion::sql::sqlparser::parser::Parser;
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures::StreamExt;
 use millstream_engine::{Engine, Response};
 use pgwire::api::Type;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::pgwire::dialect::SessionDialect;
 use crate::pgwire::error::{Result, SqlError};
 use crate::pgwire::parameters::Parameter;
 use crate::pgwire::script::{self, Piece};
@@ -74,7 +70,7 @@ pub(crate) struct Queries {
     pub engine: Engine,
     pub limits: QueryLimits,
     context: SessionContext,
-    catalog_parser: PostgresCompatibilityParser,
+    parser: parse::QueryParser,
     pool: Arc<dyn MemoryPool>,
     runtime_env: Arc<RuntimeEnv>,
     planners: Arc<Semaphore>,
@@ -121,7 +117,7 @@ impl Queries {
             engine,
             limits,
             context,
-            catalog_parser: PostgresCompatibilityParser::new(),
+            parser: parse::QueryParser::new(),
             pool,
             runtime_env,
             planners: Arc::new(Semaphore::new(limits.planners)),
@@ -136,7 +132,7 @@ impl Queries {
             let state = if script::is_too_much(&error) { "54001" } else { "42601" };
             let span = error.diagnostic.span;
             let at = piece.place_in_whole(script::place(span.start.line as u64, span.start.column as u64));
-            SqlError { hint: error.diagnostic.hint, at: Some(at), ..SqlError::new(state, error.diagnostic.message) }
+            SqlError { hint: error.diagnostic.hint.map(String::into_boxed_str), at: Some(at), ..SqlError::new(state, error.diagnostic.message) }
         })?;
         let responses = self.engine.execute(&self.context, &piece.text).await;
         let only_tells = |responses: &Vec<Response>| responses.iter().all(|response| matches!(response, Response::Rows { .. }));
@@ -154,7 +150,7 @@ impl Queries {
         let (queries, tokens, text, declared) = (Arc::clone(self), piece.tokens.clone(), piece.text.clone(), declared.to_vec());
         self.planning(move |handle| {
             let generation = queries.generation.load(Ordering::Relaxed);
-            let statement = if script::asks_catalogs(&tokens) { queries.catalog_statement(&text)? } else { plain_statement(tokens)? };
+            let statement = queries.parser.statement(&text, tokens)?;
             let names = naming::names(&statement);
             let state = queries.state(variables);
             let plan = handle.block_on(state.statement_to_plan(DFStatement::Statement(Box::new(statement))));
@@ -214,14 +210,6 @@ impl Queries {
         state
     }
 
-    /// A query of Postgres's catalogs, in the shapes that tools send, as one that DataFusion can plan.
-    fn catalog_statement(&self, text: &str) -> Result<Statement> {
-        let statements = self.catalog_parser.parse(text).map_err(|error| SqlError::from(DataFusionError::from(error)))?;
-        let mut statement = statements.into_iter().next().ok_or_else(|| SqlError::new("42601", "there is no statement"))?;
-        let _ = datafusion::sql::sqlparser::ast::VisitMut::visit(&mut statement, &mut ArraysOfQueries);
-        Ok(statement)
-    }
-
     /// A planner's error, with what the engine knows of a name that was not found.
     fn explained(&self, error: DataFusionError) -> SqlError {
         let found = SqlError::from(error);
@@ -233,34 +221,6 @@ impl Queries {
         let about = SqlError::from(self.engine.about_missing(&name));
         SqlError { at, ..about }
     }
-}
-
-/// Takes `ARRAY(SELECT ...)` out of queries of the catalogs: DataFusion has none, and what they list here (options, roles) is never there.
-struct ArraysOfQueries;
-
-impl VisitorMut for ArraysOfQueries {
-    type Break = ();
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Function(call) = expr
-            && matches!(call.args, FunctionArguments::Subquery(_))
-            && call.name.to_string().eq_ignore_ascii_case("array")
-        {
-            let nothing = Parser::new(&SessionDialect).try_with_sql("CAST(NULL AS TEXT[])").and_then(|mut parser| parser.parse_expr());
-            *expr = nothing.unwrap_or_else(|_| Expr::Value(Value::Null.into()));
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-fn plain_statement(tokens: Vec<datafusion::sql::sqlparser::tokenizer::TokenWithSpan>) -> Result<Statement> {
-    let depth = script::LIMITS.depth_max + 50;
-    let mut parser = Parser::new(&SessionDialect).with_recursion_limit(depth).with_tokens_with_locations(tokens);
-    let parsed = parser.parse_statement().and_then(|statement| match parser.peek_token().token {
-        datafusion::sql::sqlparser::tokenizer::Token::EOF => Ok(statement),
-        _ => parser.expected("end of statement", parser.peek_token()),
-    });
-    parsed.map_err(|error| SqlError::from(DataFusionError::from(error)))
 }
 
 /// The parameters in their order.

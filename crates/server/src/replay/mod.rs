@@ -172,10 +172,8 @@ impl Running {
     }
 
     fn stop(self) {
-        match self.server {
-            Some(server) => stop(self.engine, server, Some(self.broker)),
-            None => self.engine.stop(),
-        }
+        drop(self.records);
+        stop(self.engine, self.server, Some(self.broker));
     }
 }
 
