@@ -15,7 +15,7 @@ mod settings;
 
 pub use engine::{Config, Engine, Response};
 pub use millstream_planner::from_datafusion;
-pub use millstream_runtime::Progress;
+pub use millstream_runtime::{Progress, SinkProgress};
 pub use provider::{CATALOG, SCHEMA};
 pub use script::{render, text_of};
 pub use serving::{Status, ViewStatus};

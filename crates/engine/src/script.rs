@@ -155,7 +155,12 @@ impl Declarations {
         let mut create = create.clone();
         let query = create.query.take();
         self.add_brokers(&mut create);
-        let table = millstream_planner::declare(&self.catalog, &create, self.settings.time_zone())?;
+        let mut table =
+            millstream_planner::declare(&self.catalog, &create, self.settings.time_zone())?;
+        if table.idle_timeout_ms.is_none() {
+            let timeout = self.settings.idle_timeout();
+            table.idle_timeout_ms = timeout.map(|timeout| timeout.as_millis() as u64);
+        }
         let name = create.name.object().to_owned();
         let letters = match &table.bad_records {
             BadRecords::DeadLetter { table, .. } => Some(table.clone()),

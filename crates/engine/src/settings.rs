@@ -24,7 +24,7 @@ const ACCEPTED_PREFIXES: [&str; 14] = [
 ];
 
 /// The settings that mean something.
-const KNOWN: [(&str, &str); 3] = [
+const KNOWN: [(&str, &str); 4] = [
     (
         "table.local-time-zone",
         "the session's time zone: an IANA name such as Europe/Rome, or an offset such as +02:00",
@@ -32,6 +32,10 @@ const KNOWN: [(&str, &str); 3] = [
     (
         "kafka.bootstrap.servers",
         "the brokers of kafka tables that name none in 'properties.bootstrap.servers'",
+    ),
+    (
+        "table.exec.source.idle-timeout",
+        "after how long without rows a partition no longer holds the watermark back, such as '10 s'",
     ),
     (
         "sink.commit-interval",
@@ -68,7 +72,9 @@ impl Settings {
         }
         match key {
             "table.local-time-zone" => check_zone(value)?,
-            "sink.commit-interval" if parse_duration(value).is_none() => {
+            "sink.commit-interval" | "table.exec.source.idle-timeout"
+                if parse_duration(value).is_none() =>
+            {
                 return Err(Error::user(format!(
                     "'{key}' is '{value}', but must be a duration such as '100 ms'"
                 )));
@@ -107,6 +113,15 @@ impl Settings {
         self.values
             .get("kafka.bootstrap.servers")
             .map(String::as_str)
+    }
+
+    /// After how long without rows a partition of a table that says nothing itself no longer holds the watermark back.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        let timeout = self
+            .values
+            .get("table.exec.source.idle-timeout")
+            .and_then(|text| parse_duration(text));
+        timeout.filter(|timeout| !timeout.is_zero())
     }
 
     /// How often sinks commit.

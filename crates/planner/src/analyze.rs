@@ -7,11 +7,12 @@
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion, TreeNodeRewriter};
-use datafusion::common::{DFSchemaRef, Result, ScalarValue};
+use datafusion::common::{DFSchemaRef, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Cast, Expr, ExprSchemable, FetchType, LogicalPlan, LogicalPlanBuilder, Subquery, TryCast,
+    Cast, Distinct, Expr, ExprSchemable, FetchType, LogicalPlan, LogicalPlanBuilder, Subquery,
+    TryCast,
 };
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::{TypeCoercion, TypeCoercionRewriter};
@@ -63,6 +64,11 @@ pub(crate) fn expression(expr: Expr, schema: &DFSchemaRef, time_zone: &str) -> R
 
 /// Optimizes an analyzed plan.
 pub(crate) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
+    if plan.exists(|plan| Ok(matches!(plan, LogicalPlan::Distinct(Distinct::On(_)))))? {
+        return plan_err!(
+            "DISTINCT ON can't be maintained\nhint: use ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...) and keep row 1"
+        );
+    }
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),

@@ -8,13 +8,14 @@
 use millstream_sql::Type;
 use sqlparser::ast::{
     CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, OrderByKind, Query, Select,
-    SelectItem, TableFactor, TimezoneInfo, TrimWhereField, TypedString, Value, ValueWithSpan,
-    VisitMut, VisitorMut,
+    FunctionArguments, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, NamedWindowExpr,
+    ObjectName, OrderByKind, Query, Select, SelectItem, TableFactor, TimezoneInfo, TrimWhereField,
+    TypedString, Value, ValueWithSpan, VisitMut, VisitorMut, WindowFrameBound, WindowSpec,
+    WindowType,
 };
 use std::ops::ControlFlow;
 
-use crate::group_windows;
+use crate::{calls, group_windows};
 
 /// Rewrites a query in place.
 pub(crate) fn rewrite_query(query: &mut Query) {
@@ -75,9 +76,12 @@ impl VisitorMut for Rewriter {
             name_item(idx, item, &tables);
         }
         group_windows::rewrite(select);
-        if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
-            exprs.iter_mut().for_each(keep_number);
-        }
+        keep_named_frames(select, true);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        keep_named_frames(select, false);
         ControlFlow::Continue(())
     }
 
@@ -87,6 +91,13 @@ impl VisitorMut for Rewriter {
             interval.fractional_seconds_precision = None;
             keep_number(&mut interval.value);
         }
+        if let Expr::Function(Function {
+            over: Some(WindowType::WindowSpec(window)),
+            ..
+        }) = expr
+        {
+            keep_frame(window, true);
+        }
         if let Expr::TypedString(literal) = expr {
             time_literal(literal);
         }
@@ -94,9 +105,19 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(Function {
+            over: Some(WindowType::WindowSpec(window)),
+            ..
+        }) = expr
+        {
+            keep_frame(window, false);
+        }
         if let Some(cast) = typed_number(expr) {
             *expr = cast;
-        } else if let Some(call) = plain_call(expr) {
+        } else if let Some(call) = calls::access(expr)
+            .or_else(|| calls::like(expr))
+            .or_else(|| plain_call(expr))
+        {
             *expr = call;
         }
         ControlFlow::Continue(())
@@ -111,6 +132,34 @@ fn keep_number(expr: &mut Expr) {
     }) = expr
     {
         *kept = true;
+    }
+}
+
+fn keep_named_frames(select: &mut Select, kept: bool) {
+    for NamedWindowDefinition(_, window) in &mut select.named_window {
+        if let NamedWindowExpr::WindowSpec(window) = window {
+            keep_frame(window, kept);
+        }
+    }
+}
+
+/// The numbers of `ROWS n PRECEDING` are counts: kept while the visitor is below, and bare again for the binder.
+fn keep_frame(window: &mut WindowSpec, kept: bool) {
+    let Some(frame) = &mut window.window_frame else {
+        return;
+    };
+    for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
+        if let WindowFrameBound::Preceding(Some(rows)) | WindowFrameBound::Following(Some(rows)) =
+            bound
+        {
+            if let Expr::Value(ValueWithSpan {
+                value: Value::Number(_, mark),
+                ..
+            }) = rows.as_mut()
+            {
+                *mark = kept;
+            }
+        }
     }
 }
 
@@ -251,6 +300,7 @@ fn plain_call(expr: &mut Expr) -> Option<Expr> {
                 std::iter::once(take(expr)).chain(bounds).collect(),
             )
         }
+        Expr::Function(function) => return calls::json(function),
         _ => return None,
     })
 }
@@ -259,7 +309,8 @@ fn take(expr: &mut Box<Expr>) -> Expr {
     std::mem::replace(expr.as_mut(), Expr::Value(Value::Null.into()))
 }
 
-fn text(value: &str) -> Expr {
+/// A text literal.
+pub(crate) fn text(value: &str) -> Expr {
     Expr::Value(Value::SingleQuotedString(value.to_owned()).into())
 }
 

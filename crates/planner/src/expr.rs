@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::from_datafusion;
+use crate::now;
 
 /// An expression over the columns of a batch. `Debug` leaves the names of columns out: expressions that compute the same of the
 /// same columns print the same, which is how equal sub-plans are found.
@@ -46,6 +47,14 @@ pub(crate) fn plan(
     schema: &DFSchema,
     wanted: Option<&DataType>,
 ) -> Result<Arc<dyn Expression>> {
+    if let Some(clock) = now::called_in(expr) {
+        return Err(Error::user(format!(
+            "{clock} stands where its value would have to change without input"
+        ))
+        .hint(
+            "compare it with a time in WHERE: expires_at > NOW(), ts > NOW() - INTERVAL '1' HOUR",
+        ));
+    }
     let physical = create_physical_expr(
         expr,
         schema,

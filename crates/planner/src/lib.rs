@@ -9,6 +9,7 @@
 mod aggregates;
 mod analyze;
 mod bind;
+mod calls;
 pub mod catalog;
 mod declare;
 mod dialect;

@@ -2,6 +2,7 @@
 //! temporal filter; anywhere else the answer would have to change without input, and the query is refused.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -48,6 +49,19 @@ pub(crate) fn functions(time_zone: &str) -> Vec<Arc<ScalarUDF>> {
 /// Whether an expression is a call of such a function.
 pub(crate) fn is_now(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Now>().is_some())
+}
+
+/// The function of the clock that an expression calls, if it does.
+pub(crate) fn called_in(expr: &Expr) -> Option<String> {
+    let mut found = None;
+    let walked = expr.apply(|expr| {
+        if is_now(expr) {
+            found = Some(expr.to_string().to_uppercase());
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.ok().and(found)
 }
 
 /// The session's time zone of a call of the current time (not of the current date).

@@ -1,10 +1,10 @@
 //! A declared table as a node that reads it: which columns its connector shall give, and what is computed of them before any
 //! operator sees a row.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::{
-    DataType, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    DataType, Field, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
@@ -51,19 +51,31 @@ pub(crate) fn source(
     let output = Layout::new(&table.schema, &wanted).map_err(from_datafusion)?;
     let decoded = decoded_paths(table, &output)?;
     let input = Layout::new(&table.schema, &decoded).map_err(from_datafusion)?;
-    let columns: Vec<Column> = input
+    let mut columns: Vec<Column> = input
         .paths
         .iter()
         .zip(input.schema.fields())
         .map(|(path, field)| column(table, path, field.as_ref().clone()))
         .collect();
+    let drift = Drift::of(table, columns.len())?;
+    columns.extend(drift.as_ref().map(|(_, column)| column.clone()));
     let source = millstream_connectors::source(&table.table, &columns)?;
+    let skips_bad = table
+        .capabilities
+        .source
+        .as_ref()
+        .is_some_and(|reads| reads.skips_bad);
     let on_bad = match (&table.bad_records, dead_letters) {
         (BadRecords::DeadLetter { .. }, Some(node)) => OnBad::DeadLetter(node),
-        (BadRecords::Skip | BadRecords::DeadLetter { .. }, _) => OnBad::Skip,
-        (BadRecords::Fail, _) => OnBad::Fail,
+        (BadRecords::Fail, _) if !skips_bad => OnBad::Fail,
+        (BadRecords::Skip | BadRecords::DeadLetter { .. } | BadRecords::Fail, _) => OnBad::Skip,
     };
-    let prepare = Arc::new(Declaration::new(table, &input, &output)?);
+    let prepare = Arc::new(Declaration::new(
+        table,
+        &input,
+        &output,
+        drift.map(|(drift, _)| drift),
+    )?);
     let node = SourceNode {
         table: name.clone(),
         source,
@@ -121,18 +133,69 @@ struct Declaration {
     columns: Vec<Arc<dyn Expression>>,
     not_null: Vec<usize>,
     watermark: Option<Watermark>,
+    drift: Option<Drift>,
 }
 
 /// The watermark of a batch is that of its latest row: `expr` over one row where it is the column less a constant, else over all.
 #[derive(Debug)]
 struct Watermark {
-    time: Arc<dyn Expression>,
+    column: String,
+    time: Time,
     expr: Arc<dyn Expression>,
     is_shifted: bool,
 }
 
+/// A row whose time is further ahead of its record's than this is refused: it would push the watermark past all others.
+#[derive(Debug)]
+struct Drift {
+    /// The decoded column with the record's time.
+    record_time: usize,
+    max_ms: i64,
+}
+
+impl Drift {
+    /// The cap of a table, and the column that a reader must give for it, behind `columns` others.
+    fn of(table: &DeclaredTable, columns: usize) -> Result<Option<(Self, Column)>> {
+        let offered = table
+            .capabilities
+            .metadata
+            .iter()
+            .find(|metadata| metadata.key == "timestamp");
+        let (Some(metadata), Some(_)) = (offered, &table.watermark) else {
+            return match table.drift_max_ms {
+                Some(_) => Err(Error::user(format!("table `{}` caps the drift of its event time, but its records have no time", table.table.name))
+                    .hint("leave 'scan.watermark.drift-max' out: it needs a connector with `timestamp` METADATA, and a watermark")),
+                None => Ok(None),
+            };
+        };
+        let max_ms = table.drift_max_ms.unwrap_or(DRIFT_MAX_MS);
+        let field = Field::new("\u{1}record time", metadata.data_type.clone(), true);
+        let column = Column {
+            field,
+            place: Place::Metadata(metadata.key.clone()),
+        };
+        Ok((max_ms > 0).then_some((
+            Self {
+                record_time: columns,
+                max_ms,
+            },
+            column,
+        )))
+    }
+}
+
+/// A day: more is a broken clock, or seconds taken for milliseconds.
+const DRIFT_MAX_MS: i64 = 86_400_000;
+
+type Refused = Vec<(usize, String)>;
+
 impl Declaration {
-    fn new(table: &DeclaredTable, input: &Layout, output: &Layout) -> Result<Self> {
+    fn new(
+        table: &DeclaredTable,
+        input: &Layout,
+        output: &Layout,
+        drift: Option<Drift>,
+    ) -> Result<Self> {
         let plan = |expr: Expr, wanted: Option<&DataType>| {
             let expr = inline_computed(table, expr)?;
             expr::plan(
@@ -150,56 +213,136 @@ impl Declaration {
                 None => columns.push(plan(column_expr(&path[0]), Some(field.data_type()))?),
             }
         }
-        let not_null = output.paths.iter().enumerate().filter(|(_, path)| {
+        let is_not_null = |path: &Path| {
             path.len() == 1
                 && table
                     .schema
                     .field_with_name(&path[0])
                     .is_ok_and(|field| !field.is_nullable())
-        });
-        let not_null = not_null.map(|(idx, _)| idx).collect();
+        };
+        let not_null = output
+            .paths
+            .iter()
+            .enumerate()
+            .filter(|(_, path)| is_not_null(path))
+            .map(|(idx, _)| idx)
+            .collect();
         let watermark = match &table.watermark {
             None => None,
-            Some((column, expr)) => Some(Watermark {
-                time: plan(column_expr(table.schema.field(*column).name()), None)?,
-                expr: plan(expr.clone(), None)?,
-                is_shifted: is_shifted(expr),
-            }),
+            Some((column, expr)) => {
+                let column = table.schema.field(*column).name().clone();
+                let time = match output.index(std::slice::from_ref(&column)) {
+                    // Computed already: take it from there.
+                    Some(idx) => Time::Prepared(idx),
+                    None => Time::Decoded(plan(column_expr(&column), None)?),
+                };
+                Some(Watermark {
+                    column,
+                    time,
+                    expr: plan(expr.clone(), None)?,
+                    is_shifted: is_shifted(expr),
+                })
+            }
         };
         Ok(Self {
             schema: Arc::clone(&output.schema),
             columns,
             not_null,
             watermark,
+            drift,
         })
     }
 
-    fn refuse_nulls(&self, delta: Delta) -> Result<(Delta, Vec<(usize, String)>)> {
-        let mut refused = Vec::new();
-        for column in &self.not_null {
-            let values = delta.column(*column);
+    /// The rows that the declaration refuses, by their place in the batch.
+    fn refused(
+        &self,
+        decoded: &Delta,
+        columns: &[ArrayRef],
+        times: Option<&ArrayRef>,
+    ) -> Result<Refused> {
+        let mut refused = Refused::new();
+        let mut nulls = |values: &ArrayRef, reason: String| {
             if values.null_count() > 0 {
-                let name = self.schema.field(*column).name();
-                let nulls =
-                    (0..delta.rows()).filter(|row| values.is_null(*row) && delta.weight(*row) > 0);
-                refused.extend(nulls.map(|row| {
-                    (
-                        row,
-                        format!("column `{name}` is NULL, and was declared NOT NULL"),
-                    )
-                }));
+                let rows = (0..decoded.rows())
+                    .filter(|row| values.is_null(*row) && decoded.weight(*row) > 0);
+                refused.extend(rows.map(|row| (row, reason.clone())));
             }
+        };
+        for column in &self.not_null {
+            nulls(
+                &columns[*column],
+                format!(
+                    "column `{}` is NULL, and was declared NOT NULL",
+                    self.schema.field(*column).name()
+                ),
+            );
         }
-        if refused.is_empty() {
-            return Ok((delta, refused));
+        if let (Some(watermark), Some(times)) = (&self.watermark, times) {
+            nulls(
+                times,
+                format!("the event time `{}` is NULL", watermark.column),
+            );
+            if let Some(drift) = &self.drift {
+                drift.refuse(&watermark.column, times, decoded, &mut refused)?;
+            }
         }
         refused.sort();
         refused.dedup_by_key(|(row, _)| *row);
-        let keep: Vec<u32> = (0..delta.rows())
-            .filter(|row| refused.binary_search_by_key(row, |(row, _)| *row).is_err())
-            .map(|row| row as u32)
-            .collect();
-        Ok((delta.take(&UInt32Array::from(keep))?, refused))
+        Ok(refused)
+    }
+}
+
+impl Drift {
+    fn refuse(
+        &self,
+        column: &str,
+        times: &ArrayRef,
+        decoded: &Delta,
+        refused: &mut Refused,
+    ) -> Result<()> {
+        let ms = DataType::Timestamp(TimeUnit::Millisecond, None);
+        let times = compute::cast(times, &ms)?;
+        let records = compute::cast(decoded.column(self.record_time), &ms)?;
+        let (times, records) = (
+            times.as_primitive::<TimestampMillisecondType>(),
+            records.as_primitive::<TimestampMillisecondType>(),
+        );
+        // Most batches have none: look at the extremes first.
+        let (Some(latest), Some(first)) = (compute::max(times), compute::min(records)) else {
+            return Ok(());
+        };
+        if latest <= first.saturating_add(self.max_ms) {
+            return Ok(());
+        }
+        for row in 0..decoded.rows() {
+            let ahead_ms = times.value(row).saturating_sub(records.value(row));
+            if times.is_valid(row)
+                && records.is_valid(row)
+                && decoded.weight(row) > 0
+                && ahead_ms > self.max_ms
+            {
+                refused.push((row, format!("the event time `{column}` is {ahead_ms} ms ahead of its record's: more than 'scan.watermark.drift-max' allows")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the event time of a batch is.
+#[derive(Debug)]
+enum Time {
+    /// A column of the rows that come out.
+    Prepared(usize),
+    /// An expression over the decoded columns.
+    Decoded(Arc<dyn Expression>),
+}
+
+impl Time {
+    fn of(&self, decoded: &RecordBatch, columns: &[ArrayRef]) -> Result<ArrayRef> {
+        match self {
+            Self::Prepared(idx) => Ok(Arc::clone(&columns[*idx])),
+            Self::Decoded(expr) => expr.evaluate(decoded),
+        }
     }
 }
 
@@ -250,29 +393,55 @@ impl Prepare for Declaration {
             .iter()
             .map(|column| column.evaluate(delta.batch()))
             .collect::<Result<Vec<ArrayRef>>>()?;
-        let watermark_ms = match &self.watermark {
-            Some(watermark) if !delta.is_empty() => watermark.of(delta.batch())?,
-            _ => None,
-        };
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(delta.rows()));
+        let times = self
+            .watermark
+            .as_ref()
+            .map(|watermark| watermark.time.of(delta.batch(), &columns))
+            .transpose()?;
+        let refused = self.refused(&delta, &columns, times.as_ref())?;
+        let options = RecordBatchOptions::new().with_row_count(Some(delta.rows()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        let (delta, refused) = self.refuse_nulls(delta.with_batch(batch)?)?;
+        let prepared = delta.with_batch(batch)?;
+        if refused.is_empty() {
+            let watermark_ms = self.watermark_of(delta.batch(), times.as_ref())?;
+            return Ok(Prepared {
+                delta: prepared,
+                watermark_ms,
+                refused,
+            });
+        }
+        let is_kept = |row: &u32| {
+            refused
+                .binary_search_by_key(&(*row as usize), |(row, _)| *row)
+                .is_err()
+        };
+        let keep: UInt32Array = (0..delta.rows() as u32)
+            .filter(is_kept)
+            .collect::<Vec<_>>()
+            .into();
+        let times = times
+            .map(|times| compute::take(&times, &keep, None))
+            .transpose()?;
+        let watermark_ms = self.watermark_of(delta.take(&keep)?.batch(), times.as_ref())?;
         Ok(Prepared {
-            delta,
+            delta: prepared.take(&keep)?,
             watermark_ms,
             refused,
         })
     }
 }
 
-impl Watermark {
-    fn of(&self, batch: &RecordBatch) -> Result<Option<i64>> {
-        if !self.is_shifted {
-            return latest(&self.expr.evaluate(batch)?).map(|found| found.map(|(_, ms)| ms));
+impl Declaration {
+    fn watermark_of(&self, decoded: &RecordBatch, times: Option<&ArrayRef>) -> Result<Option<i64>> {
+        let (Some(watermark), Some(times)) = (&self.watermark, times) else {
+            return Ok(None);
+        };
+        if !watermark.is_shifted {
+            return Ok(latest(&watermark.expr.evaluate(decoded)?)?.map(|(_, ms)| ms));
         }
-        match latest(&self.time.evaluate(batch)?)? {
+        match latest(times)? {
             Some((row, _)) => {
-                Ok(latest(&self.expr.evaluate(&batch.slice(row, 1))?)?.map(|(_, ms)| ms))
+                Ok(latest(&watermark.expr.evaluate(&decoded.slice(row, 1))?)?.map(|(_, ms)| ms))
             }
             None => Ok(None),
         }

@@ -289,6 +289,13 @@ impl<'a> Columns<'a> {
                 func.name()
             )));
         };
+        if !params.order_by.is_empty() {
+            return Err(unsupported(&format!(
+                "{} with ORDER BY inside",
+                func.name().to_uppercase()
+            ))
+            .hint("values are taken in the order of their arrival"));
+        }
         // COUNT(*) counts a constant, which is no column.
         let is_star =
             function == Function::Count && matches!(params.args.as_slice(), [Expr::Literal(..)]);

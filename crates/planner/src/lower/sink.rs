@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::logical_expr::LogicalPlan;
 use millstream_dataflow::graph::{Edge, Node, NodeKind, SinkNode};
 use millstream_dataflow::{Changes, Error, Partitioning, Result};
+use millstream_operators::project::Project;
 use std::sync::Arc;
 
 use super::{Lowering, Stream};
@@ -101,7 +102,10 @@ impl Lowering<'_> {
                 .map(|field| field.with_nullable(true))
                 .collect::<Vec<_>>(),
         ));
-        self.project(rows, exprs, &Arc::clone(&rows.names), schema)
+        // Always a projection: the sink writes the table's names, and those of the query end here.
+        let what = format!("Project {exprs:?} {schema:?}");
+        let spec = Project::new(schema, exprs)?;
+        Ok(self.stream_of(what, Arc::new(spec), &[rows], &rows.names))
     }
 }
 
