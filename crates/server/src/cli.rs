@@ -9,7 +9,11 @@ use std::path::PathBuf;
 /// Pipeline files declare tables over Kafka topics and files, and materialized views over the tables. `run` keeps the views up to date and serves
 /// them to any Postgres client; `demo` shows it with a shop that never closes.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = "Log lines: set RUST_LOG (warn, info, debug).")]
+#[command(
+    version,
+    about,
+    after_help = "Log lines: set RUST_LOG (warn, info, debug)."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -124,8 +128,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         Err(_) if text.starts_with(':') => format!("127.0.0.1{text}"),
         Err(_) => text.to_owned(),
     };
-    let mut found = full.to_socket_addrs().map_err(|error| format!("write it as host:port, such as 127.0.0.1:5433 ({error})"))?;
-    found.next().ok_or_else(|| "the host has no address".to_owned())
+    let mut found = full
+        .to_socket_addrs()
+        .map_err(|error| format!("write it as host:port, such as 127.0.0.1:5433 ({error})"))?;
+    found
+        .next()
+        .ok_or_else(|| "the host has no address".to_owned())
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

@@ -9,9 +9,13 @@ use std::io::Write;
 /// Evaluates a file. Nothing but the result goes to standard output.
 pub(crate) fn eval(eval: &Eval) -> Result<(), String> {
     let name = eval.file.display().to_string();
-    let text = std::fs::read_to_string(&eval.file).map_err(|error| format!("can't read {name}: {error}"))?;
+    let text = std::fs::read_to_string(&eval.file)
+        .map_err(|error| format!("can't read {name}: {error}"))?;
     let default = Config::default();
-    let config = Config { workers: eval.workers.unwrap_or(default.workers), step_rows_max: eval.step_rows };
+    let config = Config {
+        workers: eval.workers.unwrap_or(default.workers),
+        step_rows_max: eval.step_rows,
+    };
     millstream_connectors::print::set_output(Box::new(std::io::stderr()));
     let engine = Engine::new(config);
     let started = match &eval.query {
@@ -19,7 +23,9 @@ pub(crate) fn eval(eval: &Eval) -> Result<(), String> {
         None => engine.run(&text),
     };
     let notes = started.map_err(|error| render(&error, &text, &name))?;
-    notes.iter().for_each(|note| drop(writeln!(std::io::stderr(), "note: {note}")));
+    notes
+        .iter()
+        .for_each(|note| drop(writeln!(std::io::stderr(), "note: {note}")));
     let watcher = Watcher::start(&engine);
     let ended = engine.wait_end();
     watcher.stop();
@@ -27,7 +33,8 @@ pub(crate) fn eval(eval: &Eval) -> Result<(), String> {
     if let Some(query) = &eval.query {
         let (schema, batches) = engine.query_rows().map_err(|error| error.to_string())?;
         let batches = print::ordered(&schema, batches, query).map_err(|error| error.to_string())?;
-        print::print(&schema, &batches, eval.format, &eval.null).map_err(|error| error.to_string())?;
+        print::print(&schema, &batches, eval.format, &eval.null)
+            .map_err(|error| error.to_string())?;
     }
     engine.stop();
     Ok(())

@@ -36,7 +36,9 @@ pub use server::{Addresses, Server, ServerConfig};
 pub fn command() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
+        )
         .with_writer(std::io::stderr)
         .init();
     let done = match cli.command {
@@ -50,7 +52,15 @@ pub fn command() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
-            let _ = writeln!(std::io::stderr(), "{}", if text.starts_with("error: ") { text } else { format!("error: {text}") });
+            let _ = writeln!(
+                std::io::stderr(),
+                "{}",
+                if text.starts_with("error: ") {
+                    text
+                } else {
+                    format!("error: {text}")
+                }
+            );
             ExitCode::FAILURE
         }
     }

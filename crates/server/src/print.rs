@@ -5,7 +5,9 @@
 
 use crate::cli::Format;
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::compute::{
+    SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch,
+};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -13,7 +15,12 @@ use datafusion::sql::sqlparser::ast::{Expr, OrderBy, OrderByKind};
 use std::io::{BufWriter, Write};
 
 /// Prints rows.
-pub(crate) fn print(schema: &SchemaRef, batches: &[RecordBatch], format: Format, null: &str) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn print(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    format: Format,
+    null: &str,
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     match format {
         Format::Csv => csv(schema, batches, null, &mut out)?,
@@ -29,31 +36,80 @@ pub(crate) fn print(schema: &SchemaRef, batches: &[RecordBatch], format: Format,
 }
 
 /// A view's rows in the order that its query asks for: a maintained view has none of its own. NULLs are smallest.
-pub(crate) fn ordered(schema: &SchemaRef, batches: Vec<RecordBatch>, query: &str) -> Result<Vec<RecordBatch>, ArrowError> {
-    let Ok(parsed) = millstream_sql::parse_query(query) else { return Ok(batches) };
-    let Some(OrderBy { kind: OrderByKind::Expressions(orders), .. }) = &parsed.ast.order_by else { return Ok(batches) };
+pub(crate) fn ordered(
+    schema: &SchemaRef,
+    batches: Vec<RecordBatch>,
+    query: &str,
+) -> Result<Vec<RecordBatch>, ArrowError> {
+    let Ok(parsed) = millstream_sql::parse_query(query) else {
+        return Ok(batches);
+    };
+    let Some(OrderBy {
+        kind: OrderByKind::Expressions(orders),
+        ..
+    }) = &parsed.ast.order_by
+    else {
+        return Ok(batches);
+    };
     let all = concat_batches(schema, &batches)?;
     let column = |expr: &Expr| match expr {
         Expr::Identifier(name) => schema.index_of(&name.value).ok(),
-        Expr::Value(value) => value.to_string().parse::<usize>().ok().and_then(|place| place.checked_sub(1)).filter(|idx| *idx < all.num_columns()),
+        Expr::Value(value) => value
+            .to_string()
+            .parse::<usize>()
+            .ok()
+            .and_then(|place| place.checked_sub(1))
+            .filter(|idx| *idx < all.num_columns()),
         _ => None,
     };
     let sort = |order: &datafusion::sql::sqlparser::ast::OrderByExpr| {
         let descending = order.options.asc == Some(false);
-        let options = SortOptions { descending, nulls_first: order.options.nulls_first.unwrap_or(!descending) };
-        Some(SortColumn { values: ArrayRef::clone(all.column(column(&order.expr)?)), options: Some(options) })
+        let options = SortOptions {
+            descending,
+            nulls_first: order.options.nulls_first.unwrap_or(!descending),
+        };
+        Some(SortColumn {
+            values: ArrayRef::clone(all.column(column(&order.expr)?)),
+            options: Some(options),
+        })
     };
-    let Some(columns) = orders.iter().map(sort).collect::<Option<Vec<_>>>().filter(|columns| !columns.is_empty()) else { return Ok(batches) };
-    Ok(vec![take_record_batch(&all, &lexsort_to_indices(&columns, None)?)?])
+    let Some(columns) = orders
+        .iter()
+        .map(sort)
+        .collect::<Option<Vec<_>>>()
+        .filter(|columns| !columns.is_empty())
+    else {
+        return Ok(batches);
+    };
+    Ok(vec![take_record_batch(
+        &all,
+        &lexsort_to_indices(&columns, None)?,
+    )?])
 }
 
-fn csv(schema: &SchemaRef, batches: &[RecordBatch], null: &str, out: &mut impl Write) -> Result<(), Box<dyn std::error::Error>> {
-    let header: Vec<String> = schema.fields().iter().map(|field| quoted(field.name())).collect();
+fn csv(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    null: &str,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let header: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|field| quoted(field.name()))
+        .collect();
     writeln!(out, "{}", header.join(","))?;
     for batch in batches {
         let columns = texts(batch)?;
         for row in 0..batch.num_rows() {
-            let values: Vec<String> = columns.iter().map(|column| column[row].as_ref().map_or_else(|| null.to_owned(), |text| quoted(text))).collect();
+            let values: Vec<String> = columns
+                .iter()
+                .map(|column| {
+                    column[row]
+                        .as_ref()
+                        .map_or_else(|| null.to_owned(), |text| quoted(text))
+                })
+                .collect();
             writeln!(out, "{}", values.join(","))?;
         }
     }
@@ -61,22 +117,59 @@ fn csv(schema: &SchemaRef, batches: &[RecordBatch], null: &str, out: &mut impl W
 }
 
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
 }
 
-fn table(schema: &SchemaRef, batches: &[RecordBatch], null: &str, out: &mut impl Write) -> Result<(), Box<dyn std::error::Error>> {
-    let mut rows: Vec<Vec<String>> = vec![schema.fields().iter().map(|field| field.name().clone()).collect()];
+fn table(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    null: &str,
+    out: &mut impl Write,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut rows: Vec<Vec<String>> = vec![
+        schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect(),
+    ];
     for batch in batches {
         let columns = texts(batch)?;
-        rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row].clone().unwrap_or_else(|| null.to_owned())).collect()));
+        rows.extend((0..batch.num_rows()).map(|row| {
+            columns
+                .iter()
+                .map(|column| column[row].clone().unwrap_or_else(|| null.to_owned()))
+                .collect()
+        }));
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..schema.fields().len()).map(width).collect();
     for (idx, row) in rows.iter().enumerate() {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} ")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!(" {cell:<width$} "))
+            .collect();
         writeln!(out, "{}", cells.join("|").trim_end())?;
         if idx == 0 {
-            writeln!(out, "{}", widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("+"))?;
+            writeln!(
+                out,
+                "{}",
+                widths
+                    .iter()
+                    .map(|width| "-".repeat(width + 2))
+                    .collect::<Vec<_>>()
+                    .join("+")
+            )?;
         }
     }
     let count = rows.len() - 1;
@@ -111,7 +204,9 @@ fn column_texts(column: &ArrayRef) -> Result<Vec<Option<String>>, ArrowError> {
             _ => text,
         }
     };
-    Ok((0..column.len()).map(|row| column.is_valid(row).then(|| text(row))).collect())
+    Ok((0..column.len())
+        .map(|row| column.is_valid(row).then(|| text(row)))
+        .collect())
 }
 
 /// Nine digits of a second without the zeros behind the third.

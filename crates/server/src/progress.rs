@@ -42,9 +42,15 @@ fn watch(engine: &Engine, ended: &AtomicBool) {
         if ended.load(Ordering::Relaxed) {
             return;
         }
-        let Some(progress) = engine.progress() else { continue };
+        let Some(progress) = engine.progress() else {
+            continue;
+        };
         let rows = progress.rows;
-        let _ = write!(std::io::stderr(), "\r\x1b[K{rows} rows, {} rows/s", rows - before);
+        let _ = write!(
+            std::io::stderr(),
+            "\r\x1b[K{rows} rows, {} rows/s",
+            rows - before
+        );
         before = rows;
     }
 }

@@ -15,23 +15,39 @@ pub(crate) fn run(run: &Run) -> Result<(), String> {
     raise_file_limit();
     let (text, name) = read_all(&run.files.files)?;
     if let Some(state) = &run.state {
-        std::fs::create_dir_all(state).map_err(|error| format!("can't create {}: {error}", state.display()))?;
+        std::fs::create_dir_all(state)
+            .map_err(|error| format!("can't create {}: {error}", state.display()))?;
     }
     let broker = match run.embedded_kafka {
-        Some(listen) => Some(start_broker(listen, 0, run.state.as_ref().map(|dir| dir.join("kafka")).as_deref(), 1)?),
+        Some(listen) => Some(start_broker(
+            listen,
+            0,
+            run.state.as_ref().map(|dir| dir.join("kafka")).as_deref(),
+            1,
+        )?),
         None => None,
     };
     if let Some(broker) = &broker {
         let records = Records::new(&broker.bootstrap_servers())?;
-        declared_topics(&text).iter().try_for_each(|topic| records.create_topic(topic))?;
+        declared_topics(&text)
+            .iter()
+            .try_for_each(|topic| records.create_topic(topic))?;
     }
     let engine = engine(run.workers, broker.as_ref(), &run.set)?;
     // What is wrong with the files is said before anything is opened to clients.
-    let notes = engine.run(&text).map_err(|error| render(&error, &text, &name))?;
+    let notes = engine
+        .run(&text)
+        .map_err(|error| render(&error, &text, &name))?;
     notes.iter().for_each(|note| say(&format!("note: {note}")));
-    let config = ServerConfig { pg: Some(run.pg), http: Some(run.http), ..ServerConfig::default() };
+    let config = ServerConfig {
+        pg: Some(run.pg),
+        http: Some(run.http),
+        ..ServerConfig::default()
+    };
     let server = Server::start(&engine, &config)?;
-    connect_lines(&server, broker.as_ref()).iter().for_each(|line| say(line));
+    connect_lines(&server, broker.as_ref())
+        .iter()
+        .for_each(|line| say(line));
     wait_for_signal()?;
     say("stopping: what was written is committed");
     stop(engine, Some(server), broker);
@@ -39,14 +55,25 @@ pub(crate) fn run(run: &Run) -> Result<(), String> {
 }
 
 /// An engine with the settings of the command line.
-pub(crate) fn engine(workers: Option<usize>, broker: Option<&Broker>, settings: &[(String, String)]) -> Result<Engine, String> {
+pub(crate) fn engine(
+    workers: Option<usize>,
+    broker: Option<&Broker>,
+    settings: &[(String, String)],
+) -> Result<Engine, String> {
     let default = Config::default();
-    let engine = Engine::new(Config { workers: workers.unwrap_or(default.workers), ..default });
+    let engine = Engine::new(Config {
+        workers: workers.unwrap_or(default.workers),
+        ..default
+    });
     if let Some(broker) = broker {
-        engine.set("kafka.bootstrap.servers", &broker.bootstrap_servers()).map_err(|error| error.to_string())?;
+        engine
+            .set("kafka.bootstrap.servers", &broker.bootstrap_servers())
+            .map_err(|error| error.to_string())?;
     }
     for (key, value) in settings {
-        engine.set(key, value).map_err(|error| format!("--set {key}={value}: {error}"))?;
+        engine
+            .set(key, value)
+            .map_err(|error| format!("--set {key}={value}: {error}"))?;
     }
     Ok(engine)
 }
@@ -56,14 +83,29 @@ pub(crate) fn connect_lines(server: &Server, broker: Option<&Broker>) -> Vec<Str
     let addresses = server.addresses();
     let mut lines = Vec::new();
     if let Some(pg) = addresses.pg {
-        let open = if pg.ip().is_loopback() { "" } else { "   (anyone who reaches this address reads and changes everything: there is no authentication yet)" };
-        lines.push(format!("psql          psql -h {} -p {} -U shop millstream{open}", host(pg), pg.port()));
+        let open = if pg.ip().is_loopback() {
+            ""
+        } else {
+            "   (anyone who reaches this address reads and changes everything: there is no authentication yet)"
+        };
+        lines.push(format!(
+            "psql          psql -h {} -p {} -U shop millstream{open}",
+            host(pg),
+            pg.port()
+        ));
     }
     if let Some(http) = addresses.http {
-        lines.push(format!("status page   http://{}:{}/", host(http), http.port()));
+        lines.push(format!(
+            "status page   http://{}:{}/",
+            host(http),
+            http.port()
+        ));
     }
     if let Some(broker) = broker {
-        lines.push(format!("Kafka         {}   (embedded: for development, not for production)", broker.bootstrap_servers()));
+        lines.push(format!(
+            "Kafka         {}   (embedded: for development, not for production)",
+            broker.bootstrap_servers()
+        ));
     }
     lines
 }
@@ -85,7 +127,9 @@ pub(crate) fn say(line: &str) {
 
 /// Waits for SIGINT or SIGTERM.
 pub(crate) fn wait_for_signal() -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| format!("can't wait for signals: {error}"))?;
     runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
@@ -100,9 +144,10 @@ pub(crate) fn wait_for_signal() -> Result<(), String> {
 
 /// Ends everything in order: no more clients, then the job with all its sinks committed, then the broker.
 pub(crate) fn stop(engine: Engine, server: Option<Server>, broker: Option<Broker>) {
-    drop(server);
+    if let Some(server) = server {
+        server.stop();
+    }
     engine.stop();
     drop(engine);
     drop(broker);
 }
-

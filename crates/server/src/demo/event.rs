@@ -4,7 +4,15 @@ use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value, json};
 
 /// All topics.
-pub(crate) const TOPICS: [&str; 7] = ["stock_movements", "clicks", "carts", "reservations", "orders", "payments", "prices"];
+pub(crate) const TOPICS: [&str; 7] = [
+    "stock_movements",
+    "clicks",
+    "carts",
+    "reservations",
+    "orders",
+    "payments",
+    "prices",
+];
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -17,13 +25,48 @@ pub(crate) struct Event {
 /// What happened. Amounts are in cents.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    Movement { id: u64, sku: usize, warehouse: &'static str, kind: &'static str, quantity: i64 },
-    Click { session: u64, customer: u64, sku: Option<usize>, page: &'static str, device: String },
-    Cart { session: u64, customer: u64, sku: usize, action: &'static str, quantity: i64 },
-    Reservation { id: u64, session: u64, sku: usize, warehouse: &'static str, quantity: i64, status: &'static str, expires_ms: u64 },
+    Movement {
+        id: u64,
+        sku: usize,
+        warehouse: &'static str,
+        kind: &'static str,
+        quantity: i64,
+    },
+    Click {
+        session: u64,
+        customer: u64,
+        sku: Option<usize>,
+        page: &'static str,
+        device: String,
+    },
+    Cart {
+        session: u64,
+        customer: u64,
+        sku: usize,
+        action: &'static str,
+        quantity: i64,
+    },
+    Reservation {
+        id: u64,
+        session: u64,
+        sku: usize,
+        warehouse: &'static str,
+        quantity: i64,
+        status: &'static str,
+        expires_ms: u64,
+    },
     Order(Box<Order>, &'static str),
-    Payment { id: u64, order: Box<Order>, status: &'static str, billing_country: &'static str },
-    Price { sku: usize, seller: &'static str, cents: i64 },
+    Payment {
+        id: u64,
+        order: Box<Order>,
+        status: &'static str,
+        billing_country: &'static str,
+    },
+    Price {
+        sku: usize,
+        seller: &'static str,
+        cents: i64,
+    },
 }
 
 /// An order; its status is told by each event about it.
@@ -45,7 +88,10 @@ pub(crate) struct Order {
 
 /// The name of a product.
 pub(crate) fn sku_name(sku: usize) -> String {
-    const KINDS: [&str; 12] = ["MUG", "LAMP", "CHAIR", "SHIRT", "SHOE", "PHONE", "BOOK", "BAG", "WATCH", "TOY", "PLANT", "TENT"];
+    const KINDS: [&str; 12] = [
+        "MUG", "LAMP", "CHAIR", "SHIRT", "SHOE", "PHONE", "BOOK", "BAG", "WATCH", "TOY", "PLANT",
+        "TENT",
+    ];
     format!("{}-{:03}", KINDS[sku % KINDS.len()], sku + 1)
 }
 
@@ -84,16 +130,42 @@ impl Event {
         };
         let ts = time(self.at_ms);
         let value = match &self.what {
-            What::Movement { id, sku, warehouse, kind, quantity } => {
+            What::Movement {
+                id,
+                sku,
+                warehouse,
+                kind,
+                quantity,
+            } => {
                 json!({ "movement_id": id, "sku": sku_name(*sku), "warehouse": warehouse, "kind": kind, "quantity": quantity, "ts": ts })
             }
-            What::Click { session, customer, sku, page, device } => {
+            What::Click {
+                session,
+                customer,
+                sku,
+                page,
+                device,
+            } => {
                 json!({ "session_id": format!("s{session}"), "customer_id": customer, "page": page, "sku": sku.map(sku_name), "device": device, "ts": ts })
             }
-            What::Cart { session, customer, sku, action, quantity } => {
+            What::Cart {
+                session,
+                customer,
+                sku,
+                action,
+                quantity,
+            } => {
                 json!({ "session_id": format!("s{session}"), "customer_id": customer, "sku": sku_name(*sku), "action": action, "quantity": quantity, "ts": ts })
             }
-            What::Reservation { id, session, sku, warehouse, quantity, status, expires_ms } => json!({
+            What::Reservation {
+                id,
+                session,
+                sku,
+                warehouse,
+                quantity,
+                status,
+                expires_ms,
+            } => json!({
                 "reservation_id": format!("r{id}"), "session_id": format!("s{session}"), "sku": sku_name(*sku), "warehouse": warehouse,
                 "quantity": quantity, "status": status, "expires_at": time(*expires_ms), "ts": ts,
             }),
@@ -103,11 +175,18 @@ impl Event {
                 "warehouse": order.warehouse, "quantity": order.quantity, "amount": money(order.cents), "card": order.card,
                 "device": order.device, "country": order.country, "status": status, "ts": ts,
             }),
-            What::Payment { id, order, status, billing_country } => json!({
+            What::Payment {
+                id,
+                order,
+                status,
+                billing_country,
+            } => json!({
                 "payment_id": format!("p{id}"), "order_id": format!("o{}", order.id), "card": order.card, "device": order.device,
                 "amount": money(order.cents), "billing_country": billing_country, "status": status, "ts": ts,
             }),
-            What::Price { sku, seller, cents } => json!({ "sku": sku_name(*sku), "seller": seller, "price": money(*cents), "ts": ts }),
+            What::Price { sku, seller, cents } => {
+                json!({ "sku": sku_name(*sku), "seller": seller, "price": money(*cents), "ts": ts })
+            }
         };
         value.to_string()
     }

@@ -19,8 +19,16 @@ impl Shop {
         let mut after_ms = 0.0;
         for attempt in 0..=tries {
             let ends = attempt == tries;
-            let card = if many_cards && !ends { format!("x{stolen:05}-{attempt}") } else { format!("x{stolen:05}-0") };
-            let cents = if ends { self.random.random_range(30_000..90_000) } else { self.random.random_range(99..300) };
+            let card = if many_cards && !ends {
+                format!("x{stolen:05}-{attempt}")
+            } else {
+                format!("x{stolen:05}-0")
+            };
+            let cents = if ends {
+                self.random.random_range(30_000..90_000)
+            } else {
+                self.random.random_range(99..300)
+            };
             let order = Order {
                 id: self.id(),
                 customer,
@@ -44,8 +52,19 @@ impl Shop {
         self.emit(What::Order(Box::new(order.clone()), "placed"));
         let paid = ends || chance(&mut self.random, 0.3);
         let id = self.id();
-        self.emit(What::Payment { id, order: Box::new(order.clone()), status: if paid { "authorized" } else { "declined" }, billing_country: "US" });
+        self.emit(What::Payment {
+            id,
+            order: Box::new(order.clone()),
+            status: if paid { "authorized" } else { "declined" },
+            billing_country: "US",
+        });
         let pause = self.random.random_range(1_500.0..4_000.0);
-        self.later(pause, Due::Cancel { order, was_paid: paid });
+        self.later(
+            pause,
+            Due::Cancel {
+                order,
+                was_paid: paid,
+            },
+        );
     }
 }

@@ -24,10 +24,16 @@ use shop::Shop;
 
 /// The pipelines of the repository, for a binary that is not run in it.
 const PIPELINES: [(&str, &str); 5] = [
-    ("sql/00-topics.sql", include_str!("../../../../sql/00-topics.sql")),
+    (
+        "sql/00-topics.sql",
+        include_str!("../../../../sql/00-topics.sql"),
+    ),
     ("sql/demand.sql", include_str!("../../../../sql/demand.sql")),
     ("sql/fraud.sql", include_str!("../../../../sql/fraud.sql")),
-    ("sql/inventory.sql", include_str!("../../../../sql/inventory.sql")),
+    (
+        "sql/inventory.sql",
+        include_str!("../../../../sql/inventory.sql"),
+    ),
     ("sql/prices.sql", include_str!("../../../../sql/prices.sql")),
 ];
 
@@ -43,19 +49,36 @@ const PARTITIONS: i32 = 2;
 pub(crate) fn demo(demo: &Demo) -> Result<(), String> {
     raise_file_limit();
     let (text, name) = match demo.files.as_slice() {
-        [] => (PIPELINES.map(|(_, text)| text).join("\n;\n"), PIPELINES.map(|(name, _)| name).join(", ")),
+        [] => (
+            PIPELINES.map(|(_, text)| text).join("\n;\n"),
+            PIPELINES.map(|(name, _)| name).join(", "),
+        ),
         files => read_all(files)?,
     };
     let broker = start_broker(demo.kafka, TRIES, None, PARTITIONS)?;
     let records = Records::new(&broker.bootstrap_servers())?;
-    event::TOPICS.iter().try_for_each(|topic| records.create_topic(topic))?;
+    event::TOPICS
+        .iter()
+        .try_for_each(|topic| records.create_topic(topic))?;
     let generator = Generator::start(records, demo.seed, demo.rate)?;
     let engine = engine(demo.workers, Some(&broker), &demo.set)?;
-    engine.run(&text).map_err(|error| render(&error, &text, &name))?;
-    let config = ServerConfig { pg: Some(demo.pg), http: Some(demo.http), tries: TRIES, ..ServerConfig::default() };
+    engine
+        .run(&text)
+        .map_err(|error| render(&error, &text, &name))?;
+    let config = ServerConfig {
+        pg: Some(demo.pg),
+        http: Some(demo.http),
+        tries: TRIES,
+        ..ServerConfig::default()
+    };
     let server = Server::start(&engine, &config)?;
-    say(&format!("a shop with {} events a second, seed {}; stop it with Ctrl-C", demo.rate, demo.seed));
-    connect_lines(&server, Some(&broker)).iter().for_each(|line| say(line));
+    say(&format!(
+        "a shop with {} events a second, seed {}; stop it with Ctrl-C",
+        demo.rate, demo.seed
+    ));
+    connect_lines(&server, Some(&broker))
+        .iter()
+        .for_each(|line| say(line));
     say("try           SELECT * FROM available_to_sell ORDER BY available LIMIT 10 \\watch 1");
     wait_for_signal()?;
     let generated = generator.stop();
@@ -74,23 +97,34 @@ impl Generator {
         let stops = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stops);
         let run = move || generate(&records, seed, rate, &stopped);
-        let thread = std::thread::Builder::new().name("shop".to_owned()).spawn(run).map_err(|error| format!("can't start threads: {error}"))?;
+        let thread = std::thread::Builder::new()
+            .name("shop".to_owned())
+            .spawn(run)
+            .map_err(|error| format!("can't start threads: {error}"))?;
         Ok(Self { stops, thread })
     }
 
     fn stop(self) -> Result<(), String> {
         self.stops.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
-        self.thread.join().map_err(|_| "the shop's generator panicked".to_owned())?
+        self.thread
+            .join()
+            .map_err(|_| "the shop's generator panicked".to_owned())?
     }
 }
 
 /// The shop's own time begins at 0; the world's time is laid on it here.
-#[allow(clippy::disallowed_methods, reason = "a generator of live events is where the wall clock comes in")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a generator of live events is where the wall clock comes in"
+)]
 fn generate(records: &Records, seed: u64, rate: u32, stops: &AtomicBool) -> Result<(), String> {
     let rate = f64::from(rate.max(1));
     let history_ms = HISTORY_MS.min((HISTORY_EVENTS_MAX / rate * 1e3) as u64);
-    let (began, opened_ms) = (Instant::now(), chrono::Utc::now().timestamp_millis() - history_ms as i64);
+    let (began, opened_ms) = (
+        Instant::now(),
+        chrono::Utc::now().timestamp_millis() - history_ms as i64,
+    );
     for event in Shop::new(seed, rate) {
         let due = Duration::from_millis(event.at_ms.saturating_sub(history_ms));
         let mut elapsed = began.elapsed();

@@ -18,14 +18,18 @@ impl Zipf {
             sum += (rank as f64).powf(-exponent);
             sum
         });
-        Self { cumulative: weights.collect() }
+        Self {
+            cumulative: weights.collect(),
+        }
     }
 
     /// A rank, from 0.
     pub(crate) fn draw(&self, random: &mut ChaCha8Rng) -> usize {
         let total = self.cumulative.last().copied().unwrap_or(1.0);
         let at = random.random::<f64>() * total;
-        self.cumulative.partition_point(|sum| *sum < at).min(self.cumulative.len().saturating_sub(1))
+        self.cumulative
+            .partition_point(|sum| *sum < at)
+            .min(self.cumulative.len().saturating_sub(1))
     }
 }
 

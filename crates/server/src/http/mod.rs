@@ -39,7 +39,9 @@ impl Pages {
     /// The engine's status: it waits for a step, so not on a thread that serves connections.
     async fn status(&self) -> Status {
         let engine = self.engine.clone();
-        tokio::task::spawn_blocking(move || engine.status()).await.unwrap_or_default()
+        tokio::task::spawn_blocking(move || engine.status())
+            .await
+            .unwrap_or_default()
     }
 
     fn connections(&self) -> usize {
@@ -49,16 +51,34 @@ impl Pages {
 
 async fn status_json(State(pages): State<Pages>) -> Response {
     let status = status::json(&pages.status().await, pages.connections());
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], status.to_string()).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, "application/json"),
+            (header::CACHE_CONTROL, "no-store"),
+        ],
+        status.to_string(),
+    )
+        .into_response()
 }
 
 async fn prometheus(State(pages): State<Pages>) -> Response {
     let text = metrics::text(&pages.status().await, pages.connections());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response()
 }
 
 /// 200 while all views are maintained, 503 with the reasons when some are not.
 async fn healthz(State(pages): State<Pages>) -> Response {
     let failures: Vec<String> = status::failures(&pages.status().await);
-    if failures.is_empty() { "ok\n".into_response() } else { (StatusCode::SERVICE_UNAVAILABLE, failures.join("\n") + "\n").into_response() }
+    if failures.is_empty() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, failures.join("\n") + "\n").into_response()
+    }
 }

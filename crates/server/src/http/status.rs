@@ -23,7 +23,12 @@ pub(crate) struct Source {
 pub(crate) fn sources(progress: &Progress) -> BTreeMap<String, Source> {
     let mut sources: BTreeMap<String, Source> = BTreeMap::new();
     for partition in &progress.partitions {
-        let source = sources.entry(partition.table.clone()).or_insert_with(|| Source { ended: true, ..Source::default() });
+        let source = sources
+            .entry(partition.table.clone())
+            .or_insert_with(|| Source {
+                ended: true,
+                ..Source::default()
+            });
         source.rows += partition.rows;
         source.partitions += 1;
         source.queued_rows += partition.queued_rows as u64;
@@ -38,7 +43,10 @@ pub(crate) fn sources(progress: &Progress) -> BTreeMap<String, Source> {
             };
         }
         source.ended &= partition.ended;
-        source.retrying = source.retrying.take().or_else(|| partition.retrying.clone());
+        source.retrying = source
+            .retrying
+            .take()
+            .or_else(|| partition.retrying.clone());
     }
     sources
 }
@@ -51,7 +59,10 @@ pub(crate) fn time(watermark: Watermark) -> Option<i64> {
 /// Why parts of the job have stopped, each said once.
 pub(crate) fn failures(status: &Status) -> Vec<String> {
     let nodes = status.progress.iter().flat_map(|progress| &progress.nodes);
-    let mut failures: Vec<String> = nodes.filter_map(|node| node.failure.as_ref()).map(ToString::to_string).collect();
+    let mut failures: Vec<String> = nodes
+        .filter_map(|node| node.failure.as_ref())
+        .map(ToString::to_string)
+        .collect();
     failures.sort();
     failures.dedup();
     failures
@@ -91,7 +102,11 @@ pub(crate) fn json(status: &Status, connections: usize) -> Value {
             })
         })
         .collect();
-    let bad: Vec<Value> = progress.bad.iter().map(|bad| json!({ "table": bad.table, "reason": bad.reason, "records": bad.records })).collect();
+    let bad: Vec<Value> = progress
+        .bad
+        .iter()
+        .map(|bad| json!({ "table": bad.table, "reason": bad.reason, "records": bad.records }))
+        .collect();
     let late: u64 = progress.nodes.iter().map(|node| node.late_rows).sum();
     json!({
         "running": true, "step": progress.step.0, "rows": progress.rows, "rows_per_second": progress.rows_per_second, "ended": progress.ended,

@@ -22,11 +22,19 @@ pub(crate) struct Cancels {
 impl Cancels {
     /// Registers a connection.
     pub(crate) fn register(self: &Arc<Self>) -> Registration {
-        let pid = self.pid_last.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let pid = self
+            .pid_last
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1);
         let secret = rand::random();
         let (sender, requests) = watch::channel(0);
         self.connections.lock().insert((pid, secret), sender);
-        Registration { cancels: Arc::clone(self), pid, secret, requests }
+        Registration {
+            cancels: Arc::clone(self),
+            pid,
+            secret,
+            requests,
+        }
     }
 
     /// Cancels what a connection does. A wrong secret does nothing, and is not told.
@@ -56,13 +64,19 @@ impl Registration {
     pub(crate) fn statement(&self, timeout: Option<Duration>) -> Interrupt {
         let mut requests = self.requests.clone();
         requests.mark_unchanged();
-        Interrupt { requests, deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)) }
+        Interrupt {
+            requests,
+            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+        }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.cancels.connections.lock().remove(&(self.pid, self.secret));
+        self.cancels
+            .connections
+            .lock()
+            .remove(&(self.pid, self.secret));
     }
 }
 
@@ -75,7 +89,10 @@ pub(crate) struct Interrupt {
 
 impl Interrupt {
     /// Does work, unless the statement ends first; then the work is dropped.
-    pub(crate) async fn guard<T, E: Into<Failure>>(&mut self, work: impl Future<Output = Result<T, E>>) -> Result<T, Failure> {
+    pub(crate) async fn guard<T, E: Into<Failure>>(
+        &mut self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
         let deadline = self.deadline;
         let timeout = async move {
             match deadline {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::cancel::{Interrupt, Registration};
 use super::error::SqlError;
 use super::frontend::Frontend;
-use super::script::{self, Command, Piece};
+use super::script::{Command, Piece};
 use super::session::Session;
 use super::wire::{Failure, Input, Output};
 use super::{Port, error};
@@ -37,8 +37,21 @@ enum Flow {
 }
 
 impl Connection {
-    pub(crate) fn new(port: Arc<Port>, input: Input, output: Output, session: Session, registration: Registration) -> Self {
-        Self { port, input, output, session, registration, skips_to_sync: false }
+    pub(crate) fn new(
+        port: Arc<Port>,
+        input: Input,
+        output: Output,
+        session: Session,
+        registration: Registration,
+    ) -> Self {
+        Self {
+            port,
+            input,
+            output,
+            session,
+            registration,
+            skips_to_sync: false,
+        }
     }
 
     /// Answers messages until the client goes.
@@ -63,12 +76,22 @@ impl Connection {
 
     /// The next message. Who holds rows and does nothing is sent away.
     async fn next(&mut self) -> Result<Option<(u8, bytes::Bytes)>, Failure> {
-        let waits = self.session.settings.idle_in_transaction_timeout().filter(|_| self.session.holds_rows());
+        let waits = self
+            .session
+            .settings
+            .idle_in_transaction_timeout()
+            .filter(|_| self.session.holds_rows());
         match waits {
             None => self.input.frame().await,
-            Some(patience) => timeout(patience, self.input.frame()).await.unwrap_or_else(|_| {
-                Err(SqlError::fatal("25P03", "terminating connection due to idle-in-transaction timeout").into())
-            }),
+            Some(patience) => timeout(patience, self.input.frame())
+                .await
+                .unwrap_or_else(|_| {
+                    Err(SqlError::fatal(
+                        "25P03",
+                        "terminating connection due to idle-in-transaction timeout",
+                    )
+                    .into())
+                }),
         }
     }
 
@@ -78,7 +101,11 @@ impl Connection {
             Ok(message) => message,
             Err(malformed) => {
                 let error = SqlError::from(malformed);
-                return if error.fatal { Err(error.into()) } else { self.failed(kind == b'Q', "", Failure::from(error)).await };
+                return if error.fatal {
+                    Err(error.into())
+                } else {
+                    self.failed(kind == b'Q', "", Failure::from(error)).await
+                };
             }
         };
         if self.skips_to_sync && !matches!(message, Frontend::Sync | Frontend::Terminate) {
@@ -99,7 +126,9 @@ impl Connection {
             Frontend::Flush => self.output.flush().await?,
             Frontend::Terminate => return Ok(Flow::End),
             Frontend::Copy => {}
-            Frontend::Password => return Err(SqlError::fatal("08P01", "a password was not asked for").into()),
+            Frontend::Password => {
+                return Err(SqlError::fatal("08P01", "a password was not asked for").into());
+            }
             extended => {
                 let mut text = String::new();
                 if let Err(failure) = self.extended(extended, &mut text).await {
@@ -112,7 +141,12 @@ impl Connection {
     }
 
     /// Tells of an error, and goes on.
-    async fn failed(&mut self, is_simple: bool, text: &str, failure: Failure) -> Result<Flow, Failure> {
+    async fn failed(
+        &mut self,
+        is_simple: bool,
+        text: &str,
+        failure: Failure,
+    ) -> Result<Flow, Failure> {
         let error = match failure {
             Failure::Io(error) => return Err(error.into()),
             Failure::Sql(error) if error.fatal => return Err(Failure::Sql(error)),
@@ -131,15 +165,18 @@ impl Connection {
 
     async fn ready(&mut self) -> io::Result<()> {
         self.session.settled();
-        self.output.put(&Message::ReadyForQuery(ReadyForQuery::new(self.session.transaction)));
+        self.output.put(&Message::ReadyForQuery(ReadyForQuery::new(
+            self.session.transaction,
+        )));
         self.output.flush().await
     }
 
     /// The simple protocol: all statements of a text, until one fails.
     async fn query(&mut self, text: &str) -> Result<(), Failure> {
-        let pieces = script::pieces(text)?;
+        let pieces = self.port.queries.cut(text).await?;
         if pieces.is_empty() {
-            self.output.put(&Message::EmptyQueryResponse(EmptyQueryResponse::new()));
+            self.output
+                .put(&Message::EmptyQueryResponse(EmptyQueryResponse::new()));
         }
         for piece in pieces {
             self.check_transaction(&piece)?;
@@ -152,27 +189,42 @@ impl Connection {
     /// In a failed transaction nothing is done but to end it.
     pub(crate) fn check_transaction(&self, piece: &Piece) -> error::Result<()> {
         use super::words::SessionCommand::{Commit, Rollback, Savepoint};
-        let ends = matches!(piece.command, Command::Session(Commit | Rollback | Savepoint("ROLLBACK")));
+        let ends = matches!(
+            piece.command,
+            Command::Session(Commit | Rollback | Savepoint("ROLLBACK"))
+        );
         if self.session.transaction == TransactionStatus::Error && !ends {
-            return Err(SqlError::new("25P02", "current transaction is aborted, commands ignored until end of transaction block"));
+            return Err(SqlError::new(
+                "25P02",
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
         }
         Ok(())
     }
 
     /// Watches over a statement from now on.
     pub(crate) fn interrupt(&self) -> Interrupt {
-        self.registration.statement(self.session.settings.statement_timeout())
+        self.registration
+            .statement(self.session.settings.statement_timeout())
     }
 
     /// The session as its queries see it.
     pub(crate) fn variables(&self) -> Variables {
-        Variables { user: self.session.user.clone(), pid: self.registration.pid, settings: self.session.settings.clone() }
+        Variables {
+            user: self.session.user.clone(),
+            pid: self.registration.pid,
+            settings: self.session.settings.clone(),
+        }
     }
 
     /// Tells of a setting that has changed.
     pub(crate) fn report(&mut self, changed: impl IntoIterator<Item = (&'static str, String)>) {
         for (name, value) in changed {
-            self.output.put(&Message::ParameterStatus(ParameterStatus::new(name.to_owned(), value)));
+            self.output
+                .put(&Message::ParameterStatus(ParameterStatus::new(
+                    name.to_owned(),
+                    value,
+                )));
         }
     }
 }

@@ -28,11 +28,21 @@ pub(crate) struct SqlError {
 
 impl SqlError {
     pub(crate) fn new(state: &'static str, message: impl Into<String>) -> Self {
-        Self { fatal: false, state, message: message.into(), detail: None, hint: None, at: None }
+        Self {
+            fatal: false,
+            state,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            at: None,
+        }
     }
 
     pub(crate) fn fatal(state: &'static str, message: impl Into<String>) -> Self {
-        Self { fatal: true, ..Self::new(state, message) }
+        Self {
+            fatal: true,
+            ..Self::new(state, message)
+        }
     }
 
     pub(crate) fn unsupported(what: impl std::fmt::Display) -> Self {
@@ -58,38 +68,60 @@ impl SqlError {
     /// The message for the wire; `text` is what the client sent.
     pub(crate) fn message(&self, text: &str) -> PgWireBackendMessage {
         let severity = if self.fatal { "FATAL" } else { "ERROR" };
-        let mut info = ErrorInfo::new(severity.to_owned(), self.state.to_owned(), self.message.replace('\0', ""));
+        let mut info = ErrorInfo::new(
+            severity.to_owned(),
+            self.state.to_owned(),
+            self.message.replace('\0', ""),
+        );
         info.severity_nonlocalized = Some(severity.to_owned());
         info.detail = self.detail.as_ref().map(|detail| detail.replace('\0', ""));
         info.hint = self.hint.as_ref().map(|hint| hint.replace('\0', ""));
-        info.position = self.at.and_then(|at| position(text, at)).map(|position| position.to_string());
+        info.position = self
+            .at
+            .and_then(|at| position(text, at))
+            .map(|position| position.to_string());
         PgWireBackendMessage::ErrorResponse(info.into())
     }
 }
 
 /// A notice for the wire.
 pub(crate) fn notice(message: &str) -> PgWireBackendMessage {
-    let mut info = ErrorInfo::new("NOTICE".to_owned(), "00000".to_owned(), message.replace('\0', ""));
+    let mut info = ErrorInfo::new(
+        "NOTICE".to_owned(),
+        "00000".to_owned(),
+        message.replace('\0', ""),
+    );
     info.severity_nonlocalized = Some("NOTICE".to_owned());
     PgWireBackendMessage::NoticeResponse(info.into())
 }
 
 /// A place as Postgres counts it: characters from the start of the text, from 1.
 fn position(text: &str, at: Location) -> Option<usize> {
-    let (line, column) = (usize::try_from(at.line).ok()?, usize::try_from(at.column).ok()?);
+    let (line, column) = (
+        usize::try_from(at.line).ok()?,
+        usize::try_from(at.column).ok()?,
+    );
     if line == 0 || column == 0 || text.is_empty() {
         return None;
     }
-    let before: usize = text.split_inclusive('\n').take(line - 1).map(|line| line.chars().count()).sum();
+    let before: usize = text
+        .split_inclusive('\n')
+        .take(line - 1)
+        .map(|line| line.chars().count())
+        .sum();
     Some(before + column)
 }
 
 impl From<Malformed> for SqlError {
     fn from(malformed: Malformed) -> Self {
         match malformed {
-            Malformed::Type(kind) => Self::fatal("08P01", format!("invalid frontend message type {kind}")),
+            Malformed::Type(kind) => {
+                Self::fatal("08P01", format!("invalid frontend message type {kind}"))
+            }
             Malformed::Length => Self::fatal("08P01", "invalid message format"),
-            Malformed::Encoding => Self::new("22021", "invalid byte sequence for encoding \"UTF8\""),
+            Malformed::Encoding => {
+                Self::new("22021", "invalid byte sequence for encoding \"UTF8\"")
+            }
         }
     }
 }
@@ -102,7 +134,14 @@ impl From<Error> for SqlError {
             Kind::BadData => data_state(&error.message),
             Kind::Internal => "XX000",
         };
-        Self { fatal: false, state, message: error.message, detail: boxed(error.detail), hint: boxed(error.hint), at: error.at }
+        Self {
+            fatal: false,
+            state,
+            message: error.message,
+            detail: boxed(error.detail),
+            hint: boxed(error.hint),
+            at: error.at,
+        }
     }
 }
 
@@ -143,7 +182,8 @@ fn data_state(message: &str) -> &'static str {
         "22012"
     } else if has("verflow") || has("out of range") {
         "22003"
-    } else if has("Cast error") || has("Parser error") || has("cannot parse") || has("Cannot cast") {
+    } else if has("Cast error") || has("Parser error") || has("cannot parse") || has("Cannot cast")
+    {
         "22P02"
     } else if message.starts_with("view \"") {
         "55000"
@@ -162,15 +202,30 @@ impl From<DataFusionError> for SqlError {
         let worded = millstream_engine::from_datafusion(error);
         let message = match syntax {
             // The place is said apart.
-            Some(_) => worded.message.split(" at Line:").next().unwrap_or_default().replace("sql parser error: ", ""),
+            Some(_) => worded
+                .message
+                .split(" at Line:")
+                .next()
+                .unwrap_or_default()
+                .replace("sql parser error: ", ""),
             None => worded.message,
         };
         // What could have been meant instead is not what is wrong.
         let (message, detail) = match message.split_once("Valid fields are") {
-            Some((message, fields)) => (message.trim().to_owned(), Some(format!("fields:{}", shortened(fields, 400)))),
+            Some((message, fields)) => (
+                message.trim().to_owned(),
+                Some(format!("fields:{}", shortened(fields, 400))),
+            ),
             None => (shortened(&message, 2_000), worded.detail),
         };
-        Self { fatal: false, state, message, detail: boxed(detail), hint: boxed(worded.hint), at: worded.at.or(syntax) }
+        Self {
+            fatal: false,
+            state,
+            message,
+            detail: boxed(detail),
+            hint: boxed(worded.hint),
+            at: worded.at.or(syntax),
+        }
     }
 }
 
@@ -194,7 +249,8 @@ fn state_of(error: &DataFusionError) -> &'static str {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
             SchemaError::FieldNotFound { .. } => "42703",
             SchemaError::AmbiguousReference { .. } => "42702",
-            SchemaError::DuplicateQualifiedField { .. } | SchemaError::DuplicateUnqualifiedField { .. } => "42701",
+            SchemaError::DuplicateQualifiedField { .. }
+            | SchemaError::DuplicateUnqualifiedField { .. } => "42701",
         },
         DataFusionError::NotImplemented(_) => "0A000",
         DataFusionError::ResourcesExhausted(_) => "53200",
@@ -220,7 +276,11 @@ fn plan_state(message: &str) -> &'static str {
     let has = |part: &str| message.contains(part);
     if message.starts_with("table '") && has("not found") {
         "42P01"
-    } else if has("table function") && has("not found") || has("Invalid function") || has("No function matches") || has("failed to match any signature") {
+    } else if has("table function") && has("not found")
+        || has("Invalid function")
+        || has("No function matches")
+        || has("failed to match any signature")
+    {
         "42883"
     } else if has("Invalid placeholder") {
         "42P02"
@@ -228,7 +288,11 @@ fn plan_state(message: &str) -> &'static str {
         "42803"
     } else if has("coerce") || has("Cannot infer common") || has("type") {
         "42804"
-    } else if has("DDL not supported") || has("DML not supported") || has("Statement not supported") || has("not supported") {
+    } else if has("DDL not supported")
+        || has("DML not supported")
+        || has("Statement not supported")
+        || has("not supported")
+    {
         "0A000"
     } else {
         "42000"
@@ -237,12 +301,24 @@ fn plan_state(message: &str) -> &'static str {
 
 /// sqlparser says the place in its words.
 fn parser_location(error: &ParserError) -> Option<Location> {
-    let (ParserError::ParserError(text) | ParserError::TokenizerError(text)) = error else { return None };
+    let (ParserError::ParserError(text) | ParserError::TokenizerError(text)) = error else {
+        return None;
+    };
     let rest = text.rsplit_once("at Line: ")?.1;
     let (line, column) = rest.split_once(", Column: ")?;
-    let column = column.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()?;
+    let column = column
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect::<String>()
+        .parse()
+        .ok()?;
     let line = line.parse().ok()?;
-    Some(Location { line, column, end_line: line, end_column: column + 1 })
+    Some(Location {
+        line,
+        column,
+        end_line: line,
+        end_column: column + 1,
+    })
 }
 
 #[cfg(test)]
@@ -251,7 +327,12 @@ mod tests {
 
     #[test]
     fn places_are_counted_in_characters() {
-        let at = |line, column| Location { line, column, end_line: line, end_column: column };
+        let at = |line, column| Location {
+            line,
+            column,
+            end_line: line,
+            end_column: column,
+        };
         assert_eq!(position("SELECT é\nFROM t", at(2, 6)), Some(15));
         assert_eq!(position("", at(1, 1)), None);
     }
@@ -259,8 +340,20 @@ mod tests {
     #[test]
     fn codes_of_datafusion() {
         let state = |error: DataFusionError| SqlError::from(error).state;
-        assert_eq!(state(DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None)), "22012");
-        assert_eq!(state(DataFusionError::Plan("table 'a.b.c' not found".to_owned())), "42P01");
-        assert_eq!(state(DataFusionError::ResourcesExhausted("no".to_owned())), "53200");
+        assert_eq!(
+            state(DataFusionError::ArrowError(
+                Box::new(ArrowError::DivideByZero),
+                None
+            )),
+            "22012"
+        );
+        assert_eq!(
+            state(DataFusionError::Plan("table 'a.b.c' not found".to_owned())),
+            "42P01"
+        );
+        assert_eq!(
+            state(DataFusionError::ResourcesExhausted("no".to_owned())),
+            "53200"
+        );
     }
 }

@@ -13,7 +13,7 @@ use super::error::{SqlError, notice};
 use super::script::{Command, Piece};
 use super::statement::{Reading, RowSource};
 use super::types;
-use super::wire::{Failure, Output};
+use super::wire::{Failure, OUTPUT_BYTES, Output};
 
 /// What a statement of the session gives.
 pub(crate) enum Answer {
@@ -22,22 +22,35 @@ pub(crate) enum Answer {
     /// Rows, and the tag that goes before their count.
     Rows(SchemaRef, Vec<RecordBatch>, &'static str),
     /// Rows of a cursor: at most so many.
-    Cursor { name: String, rows_max: Option<usize>, is_move: bool },
+    Cursor {
+        name: String,
+        rows_max: Option<usize>,
+        is_move: bool,
+    },
 }
 
 impl Connection {
     /// One statement of the simple protocol.
-    pub(crate) async fn simple(&mut self, piece: &Piece, interrupt: &mut Interrupt) -> Result<(), Failure> {
+    pub(crate) async fn simple(
+        &mut self,
+        piece: &Piece,
+        interrupt: &mut Interrupt,
+    ) -> Result<(), Failure> {
         match &piece.command {
             Command::Query => {
                 let queries = Arc::clone(&self.port.queries);
-                let planned = interrupt.guard(queries.prepare(self.variables(), piece, &[])).await?;
+                let planned = interrupt
+                    .guard(queries.prepare(self.variables(), piece, &[]))
+                    .await?;
                 if !planned.parameters.is_empty() {
                     return Err(SqlError::new("42P02", "there is no parameter $1").into());
                 }
-                let rows = interrupt.guard(queries.open(self.variables(), &planned, Vec::new())).await?;
+                let rows = interrupt
+                    .guard(queries.open(self.variables(), &planned, Vec::new()))
+                    .await?;
                 self.describe(&planned.schema);
-                let mut reading = self.reading(Arc::clone(&planned.schema), &[], RowSource::Query(rows));
+                let mut reading =
+                    self.reading(Arc::clone(&planned.schema), &[], RowSource::Query(rows));
                 let (sent, _) = reading.send(&mut self.output, interrupt, None).await?;
                 self.complete(format!("SELECT {sent}"));
             }
@@ -55,7 +68,11 @@ impl Connection {
     }
 
     /// A statement of the engine's, answered with the description of its rows.
-    async fn respond(&mut self, response: Response, interrupt: &mut Interrupt) -> Result<(), Failure> {
+    async fn respond(
+        &mut self,
+        response: Response,
+        interrupt: &mut Interrupt,
+    ) -> Result<(), Failure> {
         match response {
             Response::Done { tag, notes } => {
                 notes.iter().for_each(|note| self.output.put(&notice(note)));
@@ -63,23 +80,37 @@ impl Connection {
             }
             Response::Rows { schema, batches } => {
                 self.describe(&schema);
-                self.send_batches(schema, batches, &[], interrupt, "SELECT").await?;
+                self.send_batches(schema, batches, &[], interrupt, "SELECT")
+                    .await?;
             }
         }
         Ok(())
     }
 
     /// The answer of a session's statement; `describes` in the simple protocol.
-    pub(crate) async fn answer(&mut self, answer: Answer, describes: bool, interrupt: &mut Interrupt) -> Result<(), Failure> {
+    pub(crate) async fn answer(
+        &mut self,
+        answer: Answer,
+        describes: bool,
+        interrupt: &mut Interrupt,
+    ) -> Result<(), Failure> {
         match answer {
             Answer::Done(tag) => self.complete(tag),
             Answer::Rows(schema, batches, tag) => {
                 if describes {
                     self.describe(&schema);
                 }
-                self.send_batches(schema, batches, &[], interrupt, tag).await?;
+                self.send_batches(schema, batches, &[], interrupt, tag)
+                    .await?;
             }
-            Answer::Cursor { name, rows_max, is_move } => self.fetch(&name, rows_max, is_move, describes, interrupt).await?,
+            Answer::Cursor {
+                name,
+                rows_max,
+                is_move,
+            } => {
+                self.fetch(&name, rows_max, is_move, describes, interrupt)
+                    .await?
+            }
         }
         Ok(())
     }
@@ -95,7 +126,11 @@ impl Connection {
     ) -> Result<(), Failure> {
         let mut reading = self.reading(schema, formats, RowSource::Batches(batches.into_iter()));
         let (sent, _) = reading.send(&mut self.output, interrupt, None).await?;
-        self.complete(if tag == "SELECT" { format!("SELECT {sent}") } else { tag.to_owned() });
+        self.complete(if tag == "SELECT" {
+            format!("SELECT {sent}")
+        } else {
+            tag.to_owned()
+        });
         Ok(())
     }
 
@@ -104,22 +139,33 @@ impl Connection {
     }
 
     pub(crate) fn describe(&mut self, schema: &SchemaRef) {
-        self.output.put(&Message::RowDescription(types::description(schema, &[])));
+        self.output
+            .put(&Message::RowDescription(types::description(schema, &[])));
     }
 
     pub(crate) fn complete(&mut self, tag: String) {
-        self.output.put(&Message::CommandComplete(CommandComplete::new(tag)));
+        self.output
+            .put(&Message::CommandComplete(CommandComplete::new(tag)));
     }
 }
 
 /// Postgres's tag of an INSERT has numbers that drivers read; how many rows a continuous one will write nobody knows.
 fn command_tag(tag: &str) -> String {
-    if tag == "INSERT" { "INSERT 0 0".to_owned() } else { tag.to_owned() }
+    if tag == "INSERT" {
+        "INSERT 0 0".to_owned()
+    } else {
+        tag.to_owned()
+    }
 }
 
 impl Reading {
     /// Sends rows, at most so many. Gives how many there were, and whether there may be more.
-    pub(crate) async fn send(&mut self, output: &mut Output, interrupt: &mut Interrupt, rows_max: Option<usize>) -> Result<(usize, bool), Failure> {
+    pub(crate) async fn send(
+        &mut self,
+        output: &mut Output,
+        interrupt: &mut Interrupt,
+        rows_max: Option<usize>,
+    ) -> Result<(usize, bool), Failure> {
         let mut sent = 0;
         loop {
             let Some((batch, from)) = self.batch.take() else {
@@ -129,18 +175,19 @@ impl Reading {
                 }
                 continue;
             };
-            let until = rows_max.map_or(batch.num_rows(), |rows_max| batch.num_rows().min(from + (rows_max - sent)));
-            // In pieces that fit the output, so that a slow client holds no more than that.
-            let mut row = from;
-            let typed = self.layout.batch(&batch).map_err(arrow_error)?;
-            while row < until {
+            let until = rows_max.map_or(batch.num_rows(), |rows_max| {
+                batch.num_rows().min(from + (rows_max - sent))
+            });
+            let part = batch.slice(from, until - from);
+            let typed = self.layout.batch(&part).map_err(arrow_error)?;
+            for row in 0..part.num_rows() {
                 let before = output.buffer.len();
                 if let Err(error) = typed.write(row, &mut output.buffer) {
                     output.buffer.truncate(before);
                     return Err(arrow_error(error).into());
                 }
-                row += 1;
-                if output.buffer.len() >= 64 << 10 {
+                // In pieces, so that a slow client holds no more than that.
+                if output.buffer.len() >= OUTPUT_BYTES {
                     interrupt.guard(output.flush()).await?;
                 }
             }
@@ -155,12 +202,18 @@ impl Reading {
     }
 
     /// Passes over rows.
-    pub(crate) async fn skip(&mut self, interrupt: &mut Interrupt, rows_max: Option<usize>) -> Result<usize, Failure> {
+    pub(crate) async fn skip(
+        &mut self,
+        interrupt: &mut Interrupt,
+        rows_max: Option<usize>,
+    ) -> Result<usize, Failure> {
         let mut passed = 0;
         while rows_max.is_none_or(|rows_max| passed < rows_max) {
             match self.batch.take() {
                 Some((batch, from)) => {
-                    let until = rows_max.map_or(batch.num_rows(), |rows_max| batch.num_rows().min(from + rows_max - passed));
+                    let until = rows_max.map_or(batch.num_rows(), |rows_max| {
+                        batch.num_rows().min(from + rows_max - passed)
+                    });
                     passed += until - from;
                     if until < batch.num_rows() {
                         self.batch = Some((batch, until));
@@ -191,5 +244,10 @@ fn arrow_error(error: arrow::error::ArrowError) -> SqlError {
 
 /// A schema of texts.
 pub(crate) fn text_schema(names: &[&str]) -> SchemaRef {
-    Arc::new(Schema::new(names.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        names
+            .iter()
+            .map(|name| Field::new(*name, DataType::Utf8, false))
+            .collect::<Vec<_>>(),
+    ))
 }

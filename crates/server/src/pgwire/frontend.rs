@@ -83,7 +83,11 @@ impl Frontend {
         let mut body = Body(body);
         let message = match kind {
             b'Q' => Self::Query(body.text()?),
-            b'P' => Self::Parse { name: body.text()?, text: body.text()?, types: body.list(4, |body| body.int32().map(|oid| oid as u32))? },
+            b'P' => Self::Parse {
+                name: body.text()?,
+                text: body.text()?,
+                types: body.list(4, |body| body.int32().map(|oid| oid as u32))?,
+            },
             b'B' => Self::Bind(Bind {
                 portal: body.text()?,
                 statement: body.text()?,
@@ -92,7 +96,10 @@ impl Frontend {
                 result_formats: body.list(2, Body::int16)?,
             }),
             b'D' => Self::Describe(body.target()?),
-            b'E' => Self::Execute { portal: body.text()?, rows_max: body.int32()? },
+            b'E' => Self::Execute {
+                portal: body.text()?,
+                rows_max: body.int32()?,
+            },
             b'C' => Self::Close(body.target()?),
             b'H' => Self::Flush,
             b'S' => Self::Sync,
@@ -101,7 +108,11 @@ impl Frontend {
             b'p' => return Ok(Self::Password),
             other => return Err(Malformed::Type(other)),
         };
-        if body.0.is_empty() { Ok(message) } else { Err(Malformed::Length) }
+        if body.0.is_empty() {
+            Ok(message)
+        } else {
+            Err(Malformed::Length)
+        }
     }
 }
 
@@ -117,7 +128,11 @@ impl Body {
     }
 
     fn text(&mut self) -> Result<String, Malformed> {
-        let end = self.0.iter().position(|byte| *byte == 0).ok_or(Malformed::Length)?;
+        let end = self
+            .0
+            .iter()
+            .position(|byte| *byte == 0)
+            .ok_or(Malformed::Length)?;
         let text = self.take(end)?;
         self.take(1)?;
         String::from_utf8(text.into()).map_err(|_| Malformed::Encoding)
@@ -136,12 +151,18 @@ impl Body {
     fn value(&mut self) -> Result<Option<Bytes>, Malformed> {
         match self.int32()? {
             -1 => Ok(None),
-            length => self.take(usize::try_from(length).map_err(|_| Malformed::Length)?).map(Some),
+            length => self
+                .take(usize::try_from(length).map_err(|_| Malformed::Length)?)
+                .map(Some),
         }
     }
 
     /// A count (unsigned, as parameters number up to 65,535) and as many items of at least `bytes_min` bytes.
-    fn list<T>(&mut self, bytes_min: usize, read: impl Fn(&mut Self) -> Result<T, Malformed>) -> Result<Vec<T>, Malformed> {
+    fn list<T>(
+        &mut self,
+        bytes_min: usize,
+        read: impl Fn(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Vec<T>, Malformed> {
         let count = usize::from(self.int16()? as u16);
         if count * bytes_min > self.0.len() {
             return Err(Malformed::Length);
@@ -168,20 +189,40 @@ mod tests {
 
     #[test]
     fn whole_messages() {
-        assert_eq!(decode(b'Q', b"SELECT 1\0"), Ok(Frontend::Query("SELECT 1".to_owned())));
-        let bind = decode(b'B', b"p\0s\0\0\x01\0\x01\0\x02\xff\xff\xff\xff\0\0\0\x01x\0\0").unwrap();
-        let Frontend::Bind(bind) = bind else { panic!("{bind:?}") };
-        assert_eq!((bind.parameter_formats, bind.parameters), (vec![1], vec![None, Some(Bytes::from_static(b"x"))]));
+        assert_eq!(
+            decode(b'Q', b"SELECT 1\0"),
+            Ok(Frontend::Query("SELECT 1".to_owned()))
+        );
+        let bind = decode(
+            b'B',
+            b"p\0s\0\0\x01\0\x01\0\x02\xff\xff\xff\xff\0\0\0\x01x\0\0",
+        )
+        .unwrap();
+        let Frontend::Bind(bind) = bind else {
+            panic!("{bind:?}")
+        };
+        assert_eq!(
+            (bind.parameter_formats, bind.parameters),
+            (vec![1], vec![None, Some(Bytes::from_static(b"x"))])
+        );
     }
 
     #[test]
     fn every_cut_and_every_wild_byte_is_an_error_or_a_message() {
-        let whole: [(u8, &[u8]); 4] =
-            [(b'P', b"n\0SELECT $1\0\0\x01\0\0\0\x17"), (b'B', b"\0\0\0\x01\0\x01\0\x01\0\0\0\x04abcd\0\x01\0\x01"), (b'E', b"\0\0\0\0\x05"), (b'D', b"Sx\0")];
+        let whole: [(u8, &[u8]); 4] = [
+            (b'P', b"n\0SELECT $1\0\0\x01\0\0\0\x17"),
+            (b'B', b"\0\0\0\x01\0\x01\0\x01\0\0\0\x04abcd\0\x01\0\x01"),
+            (b'E', b"\0\0\0\0\x05"),
+            (b'D', b"Sx\0"),
+        ];
         for (kind, body) in whole {
             assert!(decode(kind, body).is_ok());
             for end in 0..body.len() {
-                assert!(decode(kind, &body[..end]).is_err(), "{} cut at {end}", kind as char);
+                assert!(
+                    decode(kind, &body[..end]).is_err(),
+                    "{} cut at {end}",
+                    kind as char
+                );
             }
             for at in 0..body.len() {
                 let mut wild = body.to_vec();

@@ -7,11 +7,12 @@
 //! script      texts -> statements
 //! words       who answers a statement                        command   those that are answered here
 //! statement   prepared statements, portals                   execute   rows to the client
-//! types, rows (text, numeric, json), parameters              values, both ways
+//! types, rows (text, numeric, json), parameters (binary)     values, both ways
 //! ```
 //! The messages are pgwire's; its connection loop is not used: it sizes buffers by what clients announce, holds whole results, and
 //! does not watch over a statement while its rows are sent.
 
+mod binary;
 mod cancel;
 mod command;
 mod connection;
@@ -60,7 +61,11 @@ pub struct PgLimits {
 
 impl Default for PgLimits {
     fn default() -> Self {
-        Self { connections_max: 10_000, startup: Duration::from_secs(10), patience: Duration::from_secs(30) }
+        Self {
+            connections_max: 10_000,
+            startup: Duration::from_secs(10),
+            patience: Duration::from_secs(30),
+        }
     }
 }
 
@@ -73,7 +78,11 @@ pub(crate) struct Port {
 
 impl Port {
     pub(crate) fn new(queries: Arc<Queries>, limits: PgLimits) -> Self {
-        Self { queries, cancels: Arc::default(), limits }
+        Self {
+            queries,
+            cancels: Arc::default(),
+            limits,
+        }
     }
 
     /// How many clients are connected.
@@ -106,18 +115,37 @@ impl Port {
     async fn serve(self: Arc<Self>, stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let (reader, writer) = stream.into_split();
-        let (mut input, mut output) = (Input::new(reader, self.limits.patience), Output::new(writer, self.limits.patience));
+        let (mut input, mut output) = (
+            Input::new(reader, self.limits.patience),
+            Output::new(writer, self.limits.patience),
+        );
         if self.connections() >= self.limits.connections_max {
             output.put(&SqlError::fatal("53300", "sorry, too many clients already").message(""));
             return output.flush().await;
         }
-        let greeted = timeout(self.limits.startup, startup::greet(&mut input, &mut output, &self.cancels)).await;
-        match greeted.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the startup was not finished"))? {
-            Ok(Some((session, registration))) => Connection::new(self, input, output, session, registration).run().await,
+        let greeted = timeout(
+            self.limits.startup,
+            startup::greet(&mut input, &mut output, &self.cancels),
+        )
+        .await;
+        match greeted
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the startup was not finished"))?
+        {
+            Ok(Some((session, registration))) => {
+                Connection::new(self, input, output, session, registration)
+                    .run()
+                    .await
+            }
             Ok(None) => Ok(()),
             Err(Failure::Io(error)) => Err(error),
             Err(Failure::Sql(error)) => {
-                output.put(&SqlError { fatal: true, ..*error }.message(""));
+                output.put(
+                    &SqlError {
+                        fatal: true,
+                        ..*error
+                    }
+                    .message(""),
+                );
                 output.flush().await
             }
         }

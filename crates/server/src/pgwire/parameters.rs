@@ -5,19 +5,15 @@
 
 use arrow::array::{ArrayRef, BinaryViewArray, StringViewArray, TimestampMicrosecondArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, IntervalMonthDayNano};
+use arrow::datatypes::DataType;
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
 use pgwire::api::Type;
-use postgres_types::Kind;
 use std::sync::Arc;
 
+use super::binary::from_binary;
 use super::error::{Result, SqlError};
-use super::numeric;
 use super::types::{Format, arrow_type, element};
-
-const EPOCH_DAYS: i32 = 10_957;
-const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// A parameter of a statement.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,12 +28,31 @@ impl Parameter {
     /// What a client declares (if it does) and what the plan infers (if it can).
     pub(crate) fn new(declared: Option<&Type>, inferred: Option<&DataType>) -> Self {
         let declared = declared.filter(|of| **of != Type::UNKNOWN);
-        match (declared.and_then(|of| Some((of, arrow_type(of)?))), inferred) {
-            (Some((of, wanted)), _) => Self { sent: of.clone(), wanted },
+        match (
+            declared.and_then(|of| Some((of, arrow_type(of)?))),
+            inferred,
+        ) {
+            (Some((of, wanted)), _) => Self {
+                sent: of.clone(),
+                wanted,
+            },
             // A type of which only the text is known.
-            (None, _) if declared.is_some() => Self { sent: declared.cloned().unwrap_or(Type::TEXT), wanted: DataType::Utf8View },
-            (None, Some(wanted)) => Self { sent: super::types::type_of(&arrow::datatypes::Field::new("", wanted.clone(), true)), wanted: wanted.clone() },
-            (None, None) => Self { sent: Type::TEXT, wanted: DataType::Utf8View },
+            (None, _) if declared.is_some() => Self {
+                sent: declared.cloned().unwrap_or(Type::TEXT),
+                wanted: DataType::Utf8View,
+            },
+            (None, Some(wanted)) => Self {
+                sent: super::types::type_of(&arrow::datatypes::Field::new(
+                    "",
+                    wanted.clone(),
+                    true,
+                )),
+                wanted: wanted.clone(),
+            },
+            (None, None) => Self {
+                sent: Type::TEXT,
+                wanted: DataType::Utf8View,
+            },
         }
     }
 
@@ -48,10 +63,14 @@ impl Parameter {
 
     /// A value that was sent.
     pub(crate) fn value(&self, sent: Option<&Bytes>, format: Format) -> Result<ScalarValue> {
-        let Some(bytes) = sent else { return self.null() };
+        let Some(bytes) = sent else {
+            return self.null();
+        };
         match format {
             Format::Text => {
-                let text = std::str::from_utf8(bytes).map_err(|_| SqlError::new("22021", "invalid byte sequence for encoding \"UTF8\""))?;
+                let text = std::str::from_utf8(bytes).map_err(|_| {
+                    SqlError::new("22021", "invalid byte sequence for encoding \"UTF8\"")
+                })?;
                 from_text(text, &self.wanted, &self.sent)
             }
             Format::Binary => {
@@ -64,15 +83,25 @@ impl Parameter {
 
 fn wrong(of: &Type, text: &str) -> SqlError {
     let shown: String = text.chars().take(80).collect();
-    SqlError::new("22P02", format!("invalid input syntax for type {}: \"{shown}\"", of.name()))
+    SqlError::new(
+        "22P02",
+        format!("invalid input syntax for type {}: \"{shown}\"", of.name()),
+    )
 }
 
 fn from_text(text: &str, wanted: &DataType, of: &Type) -> Result<ScalarValue> {
     match wanted {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => cast_value(&ScalarValue::Utf8View(Some(text.to_owned())), wanted, of),
-        DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => decimal(text.trim()).ok_or_else(|| wrong(of, text)),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            cast_value(&ScalarValue::Utf8View(Some(text.to_owned())), wanted, of)
+        }
+        DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => {
+            decimal(text.trim()).ok_or_else(|| wrong(of, text))
+        }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
-            let bytes = text.strip_prefix("\\x").map_or_else(|| Some(text.as_bytes().to_vec()), hex).ok_or_else(|| wrong(of, text))?;
+            let bytes = text
+                .strip_prefix("\\x")
+                .map_or_else(|| Some(text.as_bytes().to_vec()), hex)
+                .ok_or_else(|| wrong(of, text))?;
             cast_value(&ScalarValue::BinaryView(Some(bytes)), wanted, of)
         }
         DataType::Float32 | DataType::Float64 => {
@@ -87,17 +116,28 @@ fn from_text(text: &str, wanted: &DataType, of: &Type) -> Result<ScalarValue> {
                     None => ScalarValue::try_from(item.data_type()).map_err(SqlError::from),
                 });
                 let values = values.collect::<Result<Vec<_>>>()?;
-                Ok(ScalarValue::List(ScalarValue::new_list(&values, item.data_type(), true)))
+                Ok(ScalarValue::List(ScalarValue::new_list(
+                    &values,
+                    item.data_type(),
+                    true,
+                )))
             }
-            None => cast_value(&ScalarValue::Utf8View(Some(text.trim().to_owned())), wanted, of),
+            None => cast_value(
+                &ScalarValue::Utf8View(Some(text.trim().to_owned())),
+                wanted,
+                of,
+            ),
         },
     }
 }
 
 /// A decimal of its own precision and scale: what it meets decides what it becomes.
-fn decimal(text: &str) -> Option<ScalarValue> {
+pub(crate) fn decimal(text: &str) -> Option<ScalarValue> {
     let text = match text.split_once(['e', 'E']) {
-        Some(_) => format!("{}", text.parse::<f64>().ok().filter(|value| value.is_finite())?),
+        Some(_) => format!(
+            "{}",
+            text.parse::<f64>().ok().filter(|value| value.is_finite())?
+        ),
         None => text.strip_prefix('+').unwrap_or(text).to_owned(),
     };
     let (whole, fraction) = text.split_once('.').unwrap_or((text.as_str(), ""));
@@ -107,15 +147,27 @@ fn decimal(text: &str) -> Option<ScalarValue> {
         return None;
     }
     let value: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let scale = i8::try_from(fraction.len()).ok().filter(|scale| *scale <= 38)?;
-    let precision = value.unsigned_abs().to_string().len().max(fraction.len()).max(1);
+    let scale = i8::try_from(fraction.len())
+        .ok()
+        .filter(|scale| *scale <= 38)?;
+    let precision = value
+        .unsigned_abs()
+        .to_string()
+        .len()
+        .max(fraction.len())
+        .max(1);
     (precision <= 38).then_some(ScalarValue::Decimal128(Some(value), precision as u8, scale))
 }
 
 fn hex(digits: &str) -> Option<Vec<u8>> {
     let digits = digits.as_bytes();
     let nibble = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
-    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect())?
+    digits.len().is_multiple_of(2).then(|| {
+        digits
+            .chunks(2)
+            .map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?))
+            .collect()
+    })?
 }
 
 /// The items of `{a,"b c",NULL}`; nested arrays are refused.
@@ -166,92 +218,41 @@ fn unquoted(item: &str) -> Option<String> {
     (!item.eq_ignore_ascii_case("null")).then(|| item.to_owned())
 }
 
-fn from_binary(bytes: &[u8], of: &Type) -> Result<ScalarValue> {
-    let malformed = || SqlError::new("22P03", format!("incorrect binary data format for type {}", of.name()));
-    let text = || std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| SqlError::new("22021", "invalid byte sequence for encoding \"UTF8\""));
-    let int8 = || bytes.try_into().map(i64::from_be_bytes).map_err(|_| malformed());
-    let int4 = || bytes.try_into().map(i32::from_be_bytes).map_err(|_| malformed());
-    Ok(match *of {
-        Type::BOOL => ScalarValue::Boolean(Some(*bytes.first().filter(|_| bytes.len() == 1).ok_or_else(malformed)? != 0)),
-        Type::INT2 => ScalarValue::Int16(Some(bytes.try_into().map(i16::from_be_bytes).map_err(|_| malformed())?)),
-        Type::INT4 | Type::OID | Type::REGCLASS | Type::REGTYPE => ScalarValue::Int32(Some(int4()?)),
-        Type::INT8 => ScalarValue::Int64(Some(int8()?)),
-        Type::FLOAT4 => ScalarValue::Float32(Some(bytes.try_into().map(f32::from_be_bytes).map_err(|_| malformed())?)),
-        Type::FLOAT8 => ScalarValue::Float64(Some(bytes.try_into().map(f64::from_be_bytes).map_err(|_| malformed())?)),
-        Type::NUMERIC => numeric::from_binary(bytes).as_deref().and_then(decimal).ok_or_else(malformed)?,
-        Type::DATE => ScalarValue::Date32(Some(int4()?.checked_add(EPOCH_DAYS).ok_or_else(malformed)?)),
-        Type::TIME => ScalarValue::Time64Microsecond(Some(int8()?)),
-        Type::TIMESTAMP => ScalarValue::TimestampMicrosecond(Some(int8()?.checked_add(EPOCH_MICROS).ok_or_else(malformed)?), None),
-        Type::TIMESTAMPTZ => ScalarValue::TimestampMicrosecond(Some(int8()?.checked_add(EPOCH_MICROS).ok_or_else(malformed)?), Some("UTC".into())),
-        Type::INTERVAL => {
-            let part = |at: usize| bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map(i32::from_be_bytes).ok_or_else(malformed);
-            let micros = bytes.get(..8).filter(|_| bytes.len() == 16).and_then(|part| part.try_into().ok()).map(i64::from_be_bytes).ok_or_else(malformed)?;
-            let nanoseconds = micros.checked_mul(1_000).ok_or_else(malformed)?;
-            ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano { months: part(12)?, days: part(8)?, nanoseconds }))
-        }
-        Type::BYTEA => ScalarValue::BinaryView(Some(bytes.to_vec())),
-        Type::UUID => ScalarValue::Utf8View(Some(uuid(bytes).ok_or_else(malformed)?)),
-        Type::JSONB => ScalarValue::Utf8View(Some(text()?.strip_prefix('\u{1}').ok_or_else(malformed)?.to_owned())),
-        _ => match of.kind() {
-            Kind::Array(item) => binary_array(bytes, item)?,
-            _ => ScalarValue::Utf8View(Some(text()?)),
-        },
-    })
-}
-
-fn uuid(bytes: &[u8]) -> Option<String> {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    (bytes.len() == 16).then(|| [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-"))
-}
-
-/// An array of one dimension.
-fn binary_array(bytes: &[u8], item: &Type) -> Result<ScalarValue> {
-    let malformed = || SqlError::new("22P03", "incorrect binary data format for an array");
-    let int = |at: usize| bytes.get(at..at + 4).and_then(|part| part.try_into().ok()).map(i32::from_be_bytes).ok_or_else(malformed);
-    let wanted = arrow_type(item).unwrap_or(DataType::Utf8View);
-    let dimensions = int(0)?;
-    if dimensions > 1 {
-        return Err(SqlError::unsupported("an array of more than one dimension as a parameter"));
-    }
-    let count = if dimensions == 0 { 0 } else { usize::try_from(int(12)?).map_err(|_| malformed())? };
-    let mut values = Vec::new();
-    let mut at = 20;
-    for _ in 0..count {
-        let length = int(at)?;
-        at += 4;
-        let Ok(length) = usize::try_from(length) else {
-            values.push(ScalarValue::try_from(&wanted)?);
-            continue;
-        };
-        let item_bytes = bytes.get(at..at.saturating_add(length)).ok_or_else(malformed)?;
-        values.push(cast_value(&from_binary(item_bytes, item)?, &wanted, item)?);
-        at += length;
-    }
-    Ok(ScalarValue::List(ScalarValue::new_list(&values, &wanted, true)))
-}
-
 /// Casts a value; one that does not fit is an error, not NULL.
-fn cast_value(value: &ScalarValue, wanted: &DataType, of: &Type) -> Result<ScalarValue> {
-    if &value.data_type() == wanted || matches!((value, wanted), (ScalarValue::Decimal128(..), DataType::Decimal128(_, _))) {
+pub(crate) fn cast_value(value: &ScalarValue, wanted: &DataType, of: &Type) -> Result<ScalarValue> {
+    if &value.data_type() == wanted
+        || matches!(
+            (value, wanted),
+            (ScalarValue::Decimal128(..), DataType::Decimal128(_, _))
+        )
+    {
         return Ok(value.clone());
     }
     let array: ArrayRef = match value {
         ScalarValue::Utf8View(text) => Arc::new(StringViewArray::from(vec![text.as_deref()])),
         ScalarValue::BinaryView(bytes) => Arc::new(BinaryViewArray::from(vec![bytes.as_deref()])),
-        ScalarValue::TimestampMicrosecond(micros, zone) => Arc::new(TimestampMicrosecondArray::from(vec![*micros]).with_timezone_opt(zone.clone())),
+        ScalarValue::TimestampMicrosecond(micros, zone) => {
+            Arc::new(TimestampMicrosecondArray::from(vec![*micros]).with_timezone_opt(zone.clone()))
+        }
         other => other.to_array()?,
     };
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    let cast = cast_with_options(&array, wanted, &options).map_err(|error| wrong(of, &value.to_string()).detail(error.to_string()))?;
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    let cast = cast_with_options(&array, wanted, &options)
+        .map_err(|error| wrong(of, &value.to_string()).detail(error.to_string()))?;
     Ok(ScalarValue::try_from_array(&cast, 0)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::EPOCH_DAYS;
     use super::*;
 
     fn text(of: &Type, value: &'static str) -> Result<ScalarValue> {
-        Parameter::new(Some(of), None).value(Some(&Bytes::from_static(value.as_bytes())), Format::Text)
+        Parameter::new(Some(of), None)
+            .value(Some(&Bytes::from_static(value.as_bytes())), Format::Text)
     }
 
     fn binary(of: &Type, value: &[u8]) -> Result<ScalarValue> {
@@ -260,29 +261,65 @@ mod tests {
 
     #[test]
     fn texts() {
-        assert_eq!(text(&Type::INT4, " 42 ").unwrap(), ScalarValue::Int32(Some(42)));
-        assert_eq!(text(&Type::BOOL, "t").unwrap(), ScalarValue::Boolean(Some(true)));
-        assert_eq!(text(&Type::NUMERIC, "-12.50").unwrap(), ScalarValue::Decimal128(Some(-1250), 4, 2));
-        assert_eq!(text(&Type::DATE, "2026-02-28").unwrap().to_string(), "2026-02-28");
-        assert_eq!(text(&Type::BYTEA, "\\x00ff").unwrap(), ScalarValue::BinaryView(Some(vec![0, 255])));
-        assert_eq!(text(&Type::TIMESTAMPTZ, "2026-01-01 00:00:00+01").unwrap(), ScalarValue::TimestampMicrosecond(Some(1_767_222_000_000_000), Some("UTC".into())));
-        for (of, value) in [(Type::INT4, "x"), (Type::INT2, "40000"), (Type::DATE, "2026-02-30"), (Type::NUMERIC, "1.2.3"), (Type::INT4_ARRAY, "{1,2")] {
+        assert_eq!(
+            text(&Type::INT4, " 42 ").unwrap(),
+            ScalarValue::Int32(Some(42))
+        );
+        assert_eq!(
+            text(&Type::BOOL, "t").unwrap(),
+            ScalarValue::Boolean(Some(true))
+        );
+        assert_eq!(
+            text(&Type::NUMERIC, "-12.50").unwrap(),
+            ScalarValue::Decimal128(Some(-1250), 4, 2)
+        );
+        assert_eq!(
+            text(&Type::DATE, "2026-02-28").unwrap().to_string(),
+            "2026-02-28"
+        );
+        assert_eq!(
+            text(&Type::BYTEA, "\\x00ff").unwrap(),
+            ScalarValue::BinaryView(Some(vec![0, 255]))
+        );
+        assert_eq!(
+            text(&Type::TIMESTAMPTZ, "2026-01-01 00:00:00+01").unwrap(),
+            ScalarValue::TimestampMicrosecond(Some(1_767_222_000_000_000), Some("UTC".into()))
+        );
+        for (of, value) in [
+            (Type::INT4, "x"),
+            (Type::INT2, "40000"),
+            (Type::DATE, "2026-02-30"),
+            (Type::NUMERIC, "1.2.3"),
+            (Type::INT4_ARRAY, "{1,2"),
+        ] {
             assert_eq!(text(&of, value).unwrap_err().state, "22P02", "{of} {value}");
         }
     }
 
     #[test]
     fn bytes() {
-        assert_eq!(binary(&Type::INT8, &7_i64.to_be_bytes()).unwrap(), ScalarValue::Int64(Some(7)));
-        assert_eq!(binary(&Type::DATE, &0_i32.to_be_bytes()).unwrap(), ScalarValue::Date32(Some(EPOCH_DAYS)));
-        assert_eq!(binary(&Type::NUMERIC, &[0, 2, 0, 0, 0, 0, 0, 2, 0, 12, 0x13, 0x88]).unwrap(), ScalarValue::Decimal128(Some(1250), 4, 2));
+        assert_eq!(
+            binary(&Type::INT8, &7_i64.to_be_bytes()).unwrap(),
+            ScalarValue::Int64(Some(7))
+        );
+        assert_eq!(
+            binary(&Type::DATE, &0_i32.to_be_bytes()).unwrap(),
+            ScalarValue::Date32(Some(EPOCH_DAYS))
+        );
+        assert_eq!(
+            binary(&Type::NUMERIC, &[0, 2, 0, 0, 0, 0, 0, 2, 0, 12, 0x13, 0x88]).unwrap(),
+            ScalarValue::Decimal128(Some(1250), 4, 2)
+        );
         assert_eq!(binary(&Type::INT4, &[1]).unwrap_err().state, "22P03");
         assert_eq!(binary(&Type::TEXT, &[0xff]).unwrap_err().state, "22021");
     }
 
     #[test]
     fn arrays() {
-        assert_eq!(array_items("{1, NULL,\"a,\\\"b\",\"null\"}").unwrap(), [Some("1"), None, Some("a,\"b"), Some("null")].map(|item| item.map(str::to_owned)));
+        assert_eq!(
+            array_items("{1, NULL,\"a,\\\"b\",\"null\"}").unwrap(),
+            [Some("1"), None, Some("a,\"b"), Some("null")].map(|item| item.map(str::to_owned))
+        );
         assert_eq!(array_items("{}").unwrap(), Vec::<Option<String>>::new());
         assert_eq!(array_items("{{1}}"), None);
         let list = text(&Type::INT8_ARRAY, "{1,2}").unwrap();
@@ -291,13 +328,18 @@ mod tests {
         for int in [1, 0, 23, 1, 1, 4, 9] {
             bytes.extend_from_slice(&i32::to_be_bytes(int));
         }
-        assert_eq!(binary(&Type::INT4_ARRAY, &bytes).unwrap().to_string(), "[9]");
+        assert_eq!(
+            binary(&Type::INT4_ARRAY, &bytes).unwrap().to_string(),
+            "[9]"
+        );
         assert!(binary(&Type::INT4_ARRAY, &bytes[..22]).is_err());
     }
 
     #[test]
     fn who_decides_the_type() {
-        let of = |declared: Option<Type>, inferred: Option<DataType>| Parameter::new(declared.as_ref(), inferred.as_ref()).sent;
+        let of = |declared: Option<Type>, inferred: Option<DataType>| {
+            Parameter::new(declared.as_ref(), inferred.as_ref()).sent
+        };
         assert_eq!(of(Some(Type::INT2), Some(DataType::Int64)), Type::INT2);
         assert_eq!(of(Some(Type::UNKNOWN), Some(DataType::Int64)), Type::INT8);
         assert_eq!(of(None, None), Type::TEXT);

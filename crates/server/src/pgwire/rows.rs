@@ -17,9 +17,10 @@ use super::numeric;
 use super::text;
 use super::types::{Format, element, type_of};
 
-/// Milliseconds, and so on, from Postgres's epoch (2000-01-01) to Unix's.
-const EPOCH_DAYS: i32 = 10_957;
-const EPOCH_MICROS: i64 = 946_684_800_000_000;
+/// Days from Unix's epoch to Postgres's, 2000-01-01.
+pub(crate) const EPOCH_DAYS: i32 = 10_957;
+/// The same in microseconds.
+pub(crate) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// How the rows of a result are written.
 #[derive(Debug)]
@@ -33,14 +34,27 @@ pub(crate) struct Layout {
 impl Layout {
     /// A layout for a described result.
     pub(crate) fn new(schema: SchemaRef, formats: &[i16], zone: &str) -> Self {
-        let formats = (0..schema.fields().len()).map(|column| Format::of(formats, column)).collect();
-        Self { schema, formats, zone: zone.parse().ok() }
+        let formats = (0..schema.fields().len())
+            .map(|column| Format::of(formats, column))
+            .collect();
+        Self {
+            schema,
+            formats,
+            zone: zone.parse().ok(),
+        }
     }
 
     /// A batch ready to be written, row by row.
     pub(crate) fn batch(&self, batch: &RecordBatch) -> Result<Batch<'_>, ArrowError> {
-        let columns = batch.columns().iter().zip(self.schema.fields()).map(|(array, field)| column(array, field));
-        Ok(Batch { layout: self, columns: columns.collect::<Result<_, _>>()? })
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(self.schema.fields())
+            .map(|(array, field)| column(array, field));
+        Ok(Batch {
+            layout: self,
+            columns: columns.collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -74,7 +88,8 @@ impl Batch<'_> {
 
 /// Writes a length where room was left for it.
 fn patch(out: &mut BytesMut, at: usize, length: usize) -> Result<(), ArrowError> {
-    let length = i32::try_from(length).map_err(|_| ArrowError::MemoryError("a value of more than 2 GB".to_owned()))?;
+    let length = i32::try_from(length)
+        .map_err(|_| ArrowError::MemoryError("a value of more than 2 GB".to_owned()))?;
     out[at..at + 4].copy_from_slice(&length.to_be_bytes());
     Ok(())
 }
@@ -114,44 +129,69 @@ pub(crate) enum Column {
 fn column(array: &ArrayRef, field: &Field) -> Result<Column, ArrowError> {
     let described = type_of(field);
     if described == Type::CHAR {
-        return Ok(Column::Char(cast(array, &DataType::Utf8View)?.as_string_view().clone()));
+        return Ok(Column::Char(
+            cast(array, &DataType::Utf8View)?.as_string_view().clone(),
+        ));
     }
     of_array(array)
 }
 
 fn of_array(array: &ArrayRef) -> Result<Column, ArrowError> {
     let to = |data_type: &DataType| cast(array, data_type);
-    let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
     Ok(match array.data_type() {
         DataType::Null => Column::Null,
         DataType::Boolean => Column::Bool(array.as_boolean().clone()),
-        DataType::Int8 | DataType::Int16 | DataType::UInt8 => Column::Int2(to(&DataType::Int16)?.as_primitive().clone()),
-        DataType::Int32 | DataType::UInt16 => Column::Int4(to(&DataType::Int32)?.as_primitive().clone()),
-        DataType::Int64 | DataType::UInt32 => Column::Int8(to(&DataType::Int64)?.as_primitive().clone()),
-        DataType::UInt64 => Column::Decimal(to(&DataType::Decimal128(20, 0))?.as_primitive().clone(), 0),
-        DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) if *scale >= 0 => {
-            Column::Decimal(to(&DataType::Decimal128(38, *scale))?.as_primitive().clone(), scale.unsigned_abs())
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => {
+            Column::Int2(to(&DataType::Int16)?.as_primitive().clone())
         }
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+        DataType::Int32 | DataType::UInt16 => {
+            Column::Int4(to(&DataType::Int32)?.as_primitive().clone())
+        }
+        DataType::Int64 | DataType::UInt32 => {
+            Column::Int8(to(&DataType::Int64)?.as_primitive().clone())
+        }
+        DataType::UInt64 => {
+            Column::Decimal(to(&DataType::Decimal128(20, 0))?.as_primitive().clone(), 0)
+        }
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+            if *scale >= 0 =>
+        {
+            Column::Decimal(
+                to(&DataType::Decimal128(38, *scale))?
+                    .as_primitive()
+                    .clone(),
+                scale.unsigned_abs(),
+            )
+        }
+        DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => {
             let scale = match array.data_type() {
                 DataType::Decimal256(_, scale) => *scale,
                 _ => 0,
             };
             Column::Wide(to(&DataType::Decimal256(76, scale))?.as_primitive().clone())
         }
-        DataType::Float16 | DataType::Float32 => Column::Float4(to(&DataType::Float32)?.as_primitive().clone()),
-        DataType::Float64 => Column::Float8(array.as_primitive().clone()),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Column::Text(to(&DataType::Utf8View)?.as_string_view().clone()),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Column::Bytes(to(&DataType::BinaryView)?.as_binary_view().clone()),
-        DataType::FixedSizeBinary(_) => Column::Bytes(cast(&to(&DataType::Binary)?, &DataType::BinaryView)?.as_binary_view().clone()),
-        DataType::Date32 | DataType::Date64 => Column::Date(to(&DataType::Date32)?.as_primitive().clone()),
-        DataType::Time32(_) | DataType::Time64(_) => Column::Time(to(&DataType::Time64(TimeUnit::Microsecond))?.as_primitive().clone()),
-        DataType::Timestamp(_, None) => Column::Timestamp(to(&micros)?.as_primitive().clone()),
-        DataType::Timestamp(_, Some(zone)) => {
-            Column::TimestampZone(to(&DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(zone))))?.as_primitive().clone())
+        DataType::Float16 | DataType::Float32 => {
+            Column::Float4(to(&DataType::Float32)?.as_primitive().clone())
         }
-        DataType::Interval(_) | DataType::Duration(_) => Column::Interval(to(&DataType::Interval(IntervalUnit::MonthDayNano))?.as_primitive().clone()),
+        DataType::Float64 => Column::Float8(array.as_primitive().clone()),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            Column::Text(to(&DataType::Utf8View)?.as_string_view().clone())
+        }
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+            Column::Bytes(to(&DataType::BinaryView)?.as_binary_view().clone())
+        }
+        DataType::FixedSizeBinary(_) => Column::Bytes(
+            cast(&to(&DataType::Binary)?, &DataType::BinaryView)?
+                .as_binary_view()
+                .clone(),
+        ),
         DataType::Dictionary(_, values) => of_array(&to(values)?)?,
+        other if other.is_temporal() => of_times(array)?,
         nested => match element(nested) {
             Some(item) if !item.data_type().is_nested() => {
                 let list = cast(array, &DataType::List(Arc::clone(item)))?;
@@ -161,6 +201,32 @@ fn of_array(array: &ArrayRef) -> Result<Column, ArrowError> {
             }
             _ => Column::Json(ArrayRef::clone(array)),
         },
+    })
+}
+
+fn of_times(array: &ArrayRef) -> Result<Column, ArrowError> {
+    let to = |data_type: &DataType| cast(array, data_type);
+    let micros = |zone| DataType::Timestamp(TimeUnit::Microsecond, zone);
+    Ok(match array.data_type() {
+        DataType::Date32 | DataType::Date64 => {
+            Column::Date(to(&DataType::Date32)?.as_primitive().clone())
+        }
+        DataType::Time32(_) | DataType::Time64(_) => Column::Time(
+            to(&DataType::Time64(TimeUnit::Microsecond))?
+                .as_primitive()
+                .clone(),
+        ),
+        DataType::Timestamp(_, None) => {
+            Column::Timestamp(to(&micros(None))?.as_primitive().clone())
+        }
+        DataType::Timestamp(_, zone) => {
+            Column::TimestampZone(to(&micros(zone.clone()))?.as_primitive().clone())
+        }
+        _ => Column::Interval(
+            to(&DataType::Interval(IntervalUnit::MonthDayNano))?
+                .as_primitive()
+                .clone(),
+        ),
     })
 }
 
@@ -187,7 +253,13 @@ impl Column {
         }
     }
 
-    fn write(&self, row: usize, format: Format, zone: Option<&Tz>, out: &mut BytesMut) -> Result<(), ArrowError> {
+    fn write(
+        &self,
+        row: usize,
+        format: Format,
+        zone: Option<&Tz>,
+        out: &mut BytesMut,
+    ) -> Result<(), ArrowError> {
         match format {
             Format::Text => self.text(row, zone, out),
             Format::Binary => self.binary(row, out),
@@ -216,8 +288,15 @@ impl Column {
             },
             Self::Interval(array) => text::interval(array.value(row), out),
             Self::List(array, items, of) => {
-                let range = array.value_offsets()[row] as usize..array.value_offsets()[row + 1] as usize;
-                text::list(range, of, out, |row, out| if items.is_null(row) { Ok(false) } else { items.text(row, zone, out).map(|()| true) })?;
+                let range =
+                    array.value_offsets()[row] as usize..array.value_offsets()[row + 1] as usize;
+                text::list(range, of, out, |row, out| {
+                    if items.is_null(row) {
+                        Ok(false)
+                    } else {
+                        items.text(row, zone, out).map(|()| true)
+                    }
+                })?;
             }
             Self::Json(array) => super::json::write(array, row, out)?,
         }
@@ -233,14 +312,18 @@ impl Column {
             Self::Int8(array) => out.put_i64(array.value(row)),
             Self::Float4(array) => out.put_f32(array.value(row)),
             Self::Float8(array) => out.put_f64(array.value(row)),
-            Self::Decimal(array, scale) => numeric::binary(&numeric::digits(array.value(row), *scale), out),
+            Self::Decimal(array, scale) => {
+                numeric::binary(&numeric::digits(array.value(row), *scale), out)
+            }
             Self::Wide(array) => numeric::binary(&array.value_as_string(row), out),
             Self::Text(array) => out.put_slice(array.value(row).as_bytes()),
             Self::Char(array) => out.put_u8(array.value(row).bytes().next().unwrap_or(0)),
             Self::Bytes(array) => out.put_slice(array.value(row)),
             Self::Date(array) => out.put_i32(array.value(row).saturating_sub(EPOCH_DAYS)),
             Self::Time(array) => out.put_i64(array.value(row)),
-            Self::Timestamp(array) | Self::TimestampZone(array) => out.put_i64(array.value(row).saturating_sub(EPOCH_MICROS)),
+            Self::Timestamp(array) | Self::TimestampZone(array) => {
+                out.put_i64(array.value(row).saturating_sub(EPOCH_MICROS))
+            }
             Self::Interval(array) => {
                 let value = array.value(row);
                 out.put_i64(value.nanoseconds / 1_000);
@@ -248,7 +331,8 @@ impl Column {
                 out.put_i32(value.months);
             }
             Self::List(array, items, of) => {
-                let range = array.value_offsets()[row] as usize..array.value_offsets()[row + 1] as usize;
+                let range =
+                    array.value_offsets()[row] as usize..array.value_offsets()[row + 1] as usize;
                 out.put_i32(i32::from(!range.is_empty()));
                 out.put_i32(i32::from(range.clone().any(|row| items.is_null(row))));
                 out.put_u32(of.oid());

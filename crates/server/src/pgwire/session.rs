@@ -49,7 +49,11 @@ impl Session {
     }
 
     /// Sets a setting, `None`: as it was at the start. Gives what the client must be told.
-    pub(crate) fn set(&mut self, name: &str, value: Option<&str>) -> Result<Option<(&'static str, String)>> {
+    pub(crate) fn set(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<Option<(&'static str, String)>> {
         let initial = self.initial.get(name);
         self.settings.set(name, value.or(initial.as_deref()))
     }
@@ -58,25 +62,39 @@ impl Session {
     pub(crate) fn reset_all(&mut self) -> Vec<(&'static str, String)> {
         let mut told = self.settings.reset_all();
         self.settings = self.initial.clone();
-        told.iter_mut().for_each(|(name, value)| *value = self.settings.get(name).unwrap_or_default());
+        told.iter_mut()
+            .for_each(|(name, value)| *value = self.settings.get(name).unwrap_or_default());
         told
     }
 
     /// A prepared statement.
     pub(crate) fn statement(&self, name: &str) -> Result<Arc<Prepared>> {
         let found = self.statements.get(name).cloned();
-        found.ok_or_else(|| SqlError::new("26000", format!("prepared statement \"{name}\" does not exist")))
+        found.ok_or_else(|| {
+            SqlError::new(
+                "26000",
+                format!("prepared statement \"{name}\" does not exist"),
+            )
+        })
     }
 
     /// Keeps a statement. The unnamed one is replaced, others are not.
     pub(crate) fn keep_statement(&mut self, name: String, prepared: Prepared) -> Result<()> {
         if !name.is_empty() && self.statements.contains_key(&name) {
-            return Err(SqlError::new("42P05", format!("prepared statement \"{name}\" already exists")));
+            return Err(SqlError::new(
+                "42P05",
+                format!("prepared statement \"{name}\" already exists"),
+            ));
         }
         self.forget_statement(&name);
         let bytes = prepared.text.len();
-        if self.statements.len() >= STATEMENTS_MAX || self.statement_bytes + bytes > STATEMENT_BYTES_MAX {
-            return Err(SqlError::new("53400", "the session keeps too many prepared statements").hint("close those that are not needed any more: DEALLOCATE"));
+        if self.statements.len() >= STATEMENTS_MAX
+            || self.statement_bytes + bytes > STATEMENT_BYTES_MAX
+        {
+            return Err(
+                SqlError::new("53400", "the session keeps too many prepared statements")
+                    .hint("close those that are not needed any more: DEALLOCATE"),
+            );
         }
         self.statement_bytes += bytes;
         self.statements.insert(name, Arc::new(prepared));
@@ -109,10 +127,16 @@ impl Session {
     /// Keeps a portal. The unnamed one is replaced, others are not.
     pub(crate) fn keep_portal(&mut self, name: String, portal: Portal) -> Result<()> {
         if !name.is_empty() && self.portals.contains_key(&name) {
-            return Err(SqlError::new("42P03", format!("cursor \"{name}\" already exists")));
+            return Err(SqlError::new(
+                "42P03",
+                format!("cursor \"{name}\" already exists"),
+            ));
         }
         if self.portals.len() >= PORTALS_MAX {
-            return Err(SqlError::new("53400", "the session keeps too many portals open").hint("close those that have been read"));
+            return Err(
+                SqlError::new("53400", "the session keeps too many portals open")
+                    .hint("close those that have been read"),
+            );
         }
         self.portals.insert(name, portal);
         Ok(())

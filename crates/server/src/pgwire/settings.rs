@@ -32,16 +32,33 @@ struct Known {
 }
 
 const fn known(name: &'static str, default: &'static str, kind: Kind) -> Known {
-    Known { name, default, kind, reported: false }
+    Known {
+        name,
+        default,
+        kind,
+        reported: false,
+    }
 }
 
 const fn reported(name: &'static str, default: &'static str, kind: Kind) -> Known {
-    Known { name, default, kind, reported: true }
+    Known {
+        name,
+        default,
+        kind,
+        reported: true,
+    }
 }
 
 /// What `SHOW server_version` says: the release whose behaviour clients may expect.
 pub(crate) const SERVER_VERSION: &str = "16.6";
-const ISO: Kind = Kind::OneOf(&["iso", "iso, mdy", "iso, dmy", "iso, ymd", "iso, us", "iso, european"]);
+const ISO: Kind = Kind::OneOf(&[
+    "iso",
+    "iso, mdy",
+    "iso, dmy",
+    "iso, ymd",
+    "iso, us",
+    "iso, european",
+]);
 const UTF8: Kind = Kind::OneOf(&["utf8", "utf-8", "unicode", "utf_8"]);
 const ON: Kind = Kind::OneOf(&["on", "true", "yes", "1"]);
 
@@ -57,7 +74,11 @@ const SETTINGS: &[Known] = &[
     known("constraint_exclusion", "partition", Kind::Text),
     known("cursor_tuple_fraction", "0.1", Kind::Text),
     reported("DateStyle", "ISO, MDY", ISO),
-    known("default_transaction_isolation", "read committed", Kind::Text),
+    known(
+        "default_transaction_isolation",
+        "read committed",
+        Kind::Text,
+    ),
     reported("default_transaction_read_only", "off", Kind::Text),
     known("default_transaction_deferrable", "off", Kind::Text),
     known("escape_string_warning", "on", Kind::Text),
@@ -108,14 +129,21 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Sets a value; `None` sets the default. Gives name and value where the client must be told.
-    pub(crate) fn set(&mut self, name: &str, value: Option<&str>) -> Result<Option<(&'static str, String)>> {
+    pub(crate) fn set(
+        &mut self,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<Option<(&'static str, String)>> {
         // A name with a dot is the client's own.
         let Some(known) = find(name) else {
             if !name.contains('.') {
                 return Err(unknown(name));
             }
             match value {
-                Some(value) => drop(self.changed.insert(name.to_ascii_lowercase(), value.to_owned())),
+                Some(value) => drop(
+                    self.changed
+                        .insert(name.to_ascii_lowercase(), value.to_owned()),
+                ),
                 None => drop(self.changed.remove(&name.to_ascii_lowercase())),
             }
             return Ok(None);
@@ -125,14 +153,20 @@ impl Settings {
             Some(value) => drop(self.changed.insert(key, checked(known, value)?)),
             None => drop(self.changed.remove(&key)),
         }
-        Ok(known.reported.then(|| (known.name, self.get(known.name).unwrap_or_default())))
+        Ok(known
+            .reported
+            .then(|| (known.name, self.get(known.name).unwrap_or_default())))
     }
 
     /// All settings back to their defaults. Gives what the client must be told.
     pub(crate) fn reset_all(&mut self) -> Vec<(&'static str, String)> {
         let changed = std::mem::take(&mut self.changed);
-        let told = changed.keys().filter_map(|name| find(name)).filter(|known| known.reported && known.kind != Kind::Fixed);
-        told.map(|known| (known.name, known.default.to_owned())).collect()
+        let told = changed
+            .keys()
+            .filter_map(|name| find(name))
+            .filter(|known| known.reported && known.kind != Kind::Fixed);
+        told.map(|known| (known.name, known.default.to_owned()))
+            .collect()
     }
 
     /// A value.
@@ -144,17 +178,32 @@ impl Settings {
     /// A value, or that there is no such setting.
     pub(crate) fn require(&self, name: &str) -> Result<(String, String)> {
         let value = self.get(name).ok_or_else(|| unknown(name))?;
-        Ok((find(name).map_or_else(|| name.to_owned(), |known| known.name.to_owned()), value))
+        Ok((
+            find(name).map_or_else(|| name.to_owned(), |known| known.name.to_owned()),
+            value,
+        ))
     }
 
     /// All values by name.
     pub(crate) fn all(&self) -> Vec<(String, String)> {
-        SETTINGS.iter().map(|known| (known.name.to_owned(), self.get(known.name).unwrap_or_default())).collect()
+        SETTINGS
+            .iter()
+            .map(|known| {
+                (
+                    known.name.to_owned(),
+                    self.get(known.name).unwrap_or_default(),
+                )
+            })
+            .collect()
     }
 
     /// What a client is told at its start.
     pub(crate) fn reported(&self) -> Vec<(&'static str, String)> {
-        SETTINGS.iter().filter(|known| known.reported).map(|known| (known.name, self.get(known.name).unwrap_or_default())).collect()
+        SETTINGS
+            .iter()
+            .filter(|known| known.reported)
+            .map(|known| (known.name, self.get(known.name).unwrap_or_default()))
+            .collect()
     }
 
     /// How long a statement may take; `None`: as long as it likes.
@@ -173,16 +222,23 @@ impl Settings {
     }
 
     fn time(&self, name: &str) -> Option<Duration> {
-        self.get(name).and_then(|text| time(&text)).filter(|time| !time.is_zero())
+        self.get(name)
+            .and_then(|text| time(&text))
+            .filter(|time| !time.is_zero())
     }
 }
 
 fn find(name: &str) -> Option<&'static Known> {
-    SETTINGS.iter().find(|known| known.name.eq_ignore_ascii_case(name))
+    SETTINGS
+        .iter()
+        .find(|known| known.name.eq_ignore_ascii_case(name))
 }
 
 fn unknown(name: &str) -> SqlError {
-    let error = SqlError::new("42704", format!("unrecognized configuration parameter \"{name}\""));
+    let error = SqlError::new(
+        "42704",
+        format!("unrecognized configuration parameter \"{name}\""),
+    );
     match millstream_dataflow::options::nearest(name, SETTINGS.iter().map(|known| known.name)) {
         Some(near) => error.hint(format!("did you mean \"{near}\"?")),
         None => error,
@@ -191,16 +247,29 @@ fn unknown(name: &str) -> SqlError {
 
 /// A value as it is kept, if it is allowed.
 fn checked(known: &Known, value: &str) -> Result<String> {
-    let refuse = || SqlError::new("22023", format!("invalid value for parameter \"{}\": \"{value}\"", known.name));
+    let refuse = || {
+        SqlError::new(
+            "22023",
+            format!(
+                "invalid value for parameter \"{}\": \"{value}\"",
+                known.name
+            ),
+        )
+    };
     match known.kind {
-        Kind::Fixed => Err(SqlError::new("55P02", format!("parameter \"{}\" cannot be changed", known.name))),
+        Kind::Fixed => Err(SqlError::new(
+            "55P02",
+            format!("parameter \"{}\" cannot be changed", known.name),
+        )),
         Kind::Text => Ok(value.to_owned()),
-        Kind::OneOf(values) if values.contains(&value.to_ascii_lowercase().as_str()) => Ok(match known.kind {
-            UTF8 => "UTF8".to_owned(),
-            ISO => "ISO, MDY".to_owned(),
-            ON => "on".to_owned(),
-            _ => value.to_owned(),
-        }),
+        Kind::OneOf(values) if values.contains(&value.to_ascii_lowercase().as_str()) => {
+            Ok(match known.kind {
+                UTF8 => "UTF8".to_owned(),
+                ISO => "ISO, MDY".to_owned(),
+                ON => "on".to_owned(),
+                _ => value.to_owned(),
+            })
+        }
         Kind::OneOf(values) => Err(refuse().hint(format!("only {} is possible", values[0]))),
         Kind::Time => time(value).map(|_| value.to_owned()).ok_or_else(refuse),
         Kind::Zone => zone(value).ok_or_else(refuse),
@@ -235,7 +304,11 @@ fn zone(text: &str) -> Option<String> {
     }
     // Hours east of Greenwich, as a number.
     let hours: i32 = text.parse().ok().filter(|hours: &i32| hours.abs() <= 15)?;
-    Some(format!("{}{:02}:00", if hours < 0 { '-' } else { '+' }, hours.abs()))
+    Some(format!(
+        "{}{:02}:00",
+        if hours < 0 { '-' } else { '+' },
+        hours.abs()
+    ))
 }
 
 #[cfg(test)]
@@ -245,10 +318,34 @@ mod tests {
     #[test]
     fn what_would_lie_is_refused() {
         let mut settings = Settings::default();
-        assert_eq!(settings.set("client_encoding", Some("LATIN1")).unwrap_err().state, "22023");
-        assert_eq!(settings.set("server_version", Some("17")).unwrap_err().state, "55P02");
-        assert_eq!(settings.set("statement_timout", Some("1")).unwrap_err().hint.as_deref(), Some("did you mean \"statement_timeout\"?"));
-        assert_eq!(settings.set("client_encoding", Some("'utf-8'".trim_matches('\''))).unwrap(), Some(("client_encoding", "UTF8".to_owned())));
+        assert_eq!(
+            settings
+                .set("client_encoding", Some("LATIN1"))
+                .unwrap_err()
+                .state,
+            "22023"
+        );
+        assert_eq!(
+            settings
+                .set("server_version", Some("17"))
+                .unwrap_err()
+                .state,
+            "55P02"
+        );
+        assert_eq!(
+            settings
+                .set("statement_timout", Some("1"))
+                .unwrap_err()
+                .hint
+                .as_deref(),
+            Some("did you mean \"statement_timeout\"?")
+        );
+        assert_eq!(
+            settings
+                .set("client_encoding", Some("'utf-8'".trim_matches('\'')))
+                .unwrap(),
+            Some(("client_encoding", "UTF8".to_owned()))
+        );
     }
 
     #[test]
@@ -256,7 +353,10 @@ mod tests {
         let mut settings = Settings::default();
         assert_eq!(settings.statement_timeout(), Some(Duration::from_secs(60)));
         settings.set("STATEMENT_TIMEOUT", Some("1500")).unwrap();
-        assert_eq!(settings.statement_timeout(), Some(Duration::from_millis(1500)));
+        assert_eq!(
+            settings.statement_timeout(),
+            Some(Duration::from_millis(1500))
+        );
         settings.set("statement_timeout", Some("0")).unwrap();
         assert_eq!(settings.statement_timeout(), None);
         settings.set("timezone", Some("-3")).unwrap();

@@ -10,7 +10,9 @@
 use bytes::{Buf, Bytes};
 use pgwire::messages::PgWireBackendMessage as Message;
 use pgwire::messages::response::{ReadyForQuery, TransactionStatus};
-use pgwire::messages::startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey};
+use pgwire::messages::startup::{
+    Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey,
+};
 use std::sync::Arc;
 
 use super::cancel::{Cancels, Registration};
@@ -24,7 +26,11 @@ const CANCEL_REQUEST: u32 = 80_877_102;
 const PROTOCOL_3_0: i32 = 3 << 16;
 
 /// Greets a client. `None`: it only came to cancel.
-pub(crate) async fn greet(input: &mut Input, output: &mut Output, cancels: &Arc<Cancels>) -> Result<Option<(Session, Registration)>, Failure> {
+pub(crate) async fn greet(
+    input: &mut Input,
+    output: &mut Output,
+    cancels: &Arc<Cancels>,
+) -> Result<Option<(Session, Registration)>, Failure> {
     // A client may ask for each encryption once.
     for _ in 0..4 {
         let mut packet = input.startup_packet().await?;
@@ -44,7 +50,11 @@ pub(crate) async fn greet(input: &mut Input, output: &mut Output, cancels: &Arc<
                 return Ok(Some((session, registration)));
             }
             version => {
-                let message = format!("unsupported frontend protocol {}.{}: server supports 3.0", version >> 16, version & 0xffff);
+                let message = format!(
+                    "unsupported frontend protocol {}.{}: server supports 3.0",
+                    version >> 16,
+                    version & 0xffff
+                );
                 return Err(SqlError::fatal("0A000", message).into());
             }
         }
@@ -55,14 +65,37 @@ pub(crate) async fn greet(input: &mut Input, output: &mut Output, cancels: &Arc<
 /// The session that a startup message asks for.
 fn session(packet: &Bytes, minor: u32, output: &mut Output) -> Result<Session, SqlError> {
     let parameters = parameters(packet)?;
-    let unknown: Vec<String> = parameters.iter().filter(|(name, _)| name.starts_with("_pq_.")).map(|(name, _)| name.clone()).collect();
+    let unknown: Vec<String> = parameters
+        .iter()
+        .filter(|(name, _)| name.starts_with("_pq_."))
+        .map(|(name, _)| name.clone())
+        .collect();
     if minor > 0 || !unknown.is_empty() {
-        output.put(&Message::NegotiateProtocolVersion(NegotiateProtocolVersion::new(PROTOCOL_3_0, unknown)));
+        output.put(&Message::NegotiateProtocolVersion(
+            NegotiateProtocolVersion::new(PROTOCOL_3_0, unknown),
+        ));
     }
-    let find = |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
-    let user = find("user").filter(|user| !user.is_empty()).ok_or_else(|| SqlError::fatal("28000", "no PostgreSQL user name specified in startup packet"))?;
-    if find("replication").is_some_and(|value| !matches!(value.as_str(), "false" | "off" | "no" | "0")) {
-        return Err(SqlError::fatal("0A000", "replication connections are not supported"));
+    let find = |wanted: &str| {
+        parameters
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.clone())
+    };
+    let user = find("user")
+        .filter(|user| !user.is_empty())
+        .ok_or_else(|| {
+            SqlError::fatal(
+                "28000",
+                "no PostgreSQL user name specified in startup packet",
+            )
+        })?;
+    if find("replication")
+        .is_some_and(|value| !matches!(value.as_str(), "false" | "off" | "no" | "0"))
+    {
+        return Err(SqlError::fatal(
+            "0A000",
+            "replication connections are not supported",
+        ));
     }
     // There is one database: whichever is asked for is that one.
     let mut session = Session::new(user);
@@ -79,35 +112,65 @@ fn session(packet: &Bytes, minor: u32, output: &mut Output) -> Result<Session, S
 }
 
 fn fatal(error: SqlError) -> SqlError {
-    SqlError { fatal: true, ..error }
+    SqlError {
+        fatal: true,
+        ..error
+    }
 }
 
 fn parameters(packet: &Bytes) -> Result<Vec<(String, String)>, SqlError> {
-    let malformed = || SqlError::fatal("08P01", "invalid startup packet layout: expected terminator as last byte");
+    let malformed = || {
+        SqlError::fatal(
+            "08P01",
+            "invalid startup packet layout: expected terminator as last byte",
+        )
+    };
     let texts = packet.strip_suffix(b"\0").ok_or_else(malformed)?;
     if texts.is_empty() {
         return Ok(Vec::new());
     }
     let texts = texts.strip_suffix(b"\0").ok_or_else(malformed)?;
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| SqlError::fatal("22021", "invalid byte sequence for encoding \"UTF8\""));
-    let texts = texts.split(|byte| *byte == 0).map(text).collect::<Result<Vec<_>, _>>()?;
+    let text = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec())
+            .map_err(|_| SqlError::fatal("22021", "invalid byte sequence for encoding \"UTF8\""))
+    };
+    let texts = texts
+        .split(|byte| *byte == 0)
+        .map(text)
+        .collect::<Result<Vec<_>, _>>()?;
     if !texts.len().is_multiple_of(2) {
         return Err(malformed());
     }
-    Ok(texts.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+    Ok(texts
+        .chunks(2)
+        .map(|pair| (pair[0].clone(), pair[1].clone()))
+        .collect())
 }
 
 /// `-c name=value` and `--name=value`, as PGOPTIONS gives them.
 fn options(session: &mut Session, text: &str) -> Result<(), SqlError> {
     let mut words = text.split_whitespace();
     while let Some(word) = words.next() {
-        let pair = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c").filter(|rest| !rest.is_empty())) {
+        let pair = match word
+            .strip_prefix("--")
+            .or_else(|| word.strip_prefix("-c").filter(|rest| !rest.is_empty()))
+        {
             Some(pair) => pair,
             None if word == "-c" => words.next().unwrap_or_default(),
-            None => return Err(SqlError::fatal("42601", format!("invalid command-line argument for server process: {word}"))),
+            None => {
+                return Err(SqlError::fatal(
+                    "42601",
+                    format!("invalid command-line argument for server process: {word}"),
+                ));
+            }
         };
-        let (name, value) = pair.split_once('=').ok_or_else(|| SqlError::fatal("42601", format!("-c {pair} requires a value")))?;
-        session.settings.set(&name.replace('-', "_"), Some(&value.replace('\\', ""))).map_err(fatal)?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| SqlError::fatal("42601", format!("-c {pair} requires a value")))?;
+        session
+            .settings
+            .set(&name.replace('-', "_"), Some(&value.replace('\\', "")))
+            .map_err(fatal)?;
     }
     Ok(())
 }
@@ -115,9 +178,20 @@ fn options(session: &mut Session, text: &str) -> Result<(), SqlError> {
 fn welcome(session: &Session, registration: &Registration, output: &mut Output) {
     output.put(&Message::Authentication(Authentication::Ok));
     for (name, value) in session.settings.reported() {
-        output.put(&Message::ParameterStatus(ParameterStatus::new(name.to_owned(), value)));
+        output.put(&Message::ParameterStatus(ParameterStatus::new(
+            name.to_owned(),
+            value,
+        )));
     }
-    output.put(&Message::ParameterStatus(ParameterStatus::new("session_authorization".to_owned(), session.user.clone())));
-    output.put(&Message::BackendKeyData(BackendKeyData::new(registration.pid, SecretKey::I32(registration.secret))));
-    output.put(&Message::ReadyForQuery(ReadyForQuery::new(TransactionStatus::Idle)));
+    output.put(&Message::ParameterStatus(ParameterStatus::new(
+        "session_authorization".to_owned(),
+        session.user.clone(),
+    )));
+    output.put(&Message::BackendKeyData(BackendKeyData::new(
+        registration.pid,
+        SecretKey::I32(registration.secret),
+    )));
+    output.put(&Message::ReadyForQuery(ReadyForQuery::new(
+        TransactionStatus::Idle,
+    )));
 }

@@ -68,6 +68,10 @@ pub(crate) enum RowSource {
 impl Reading {
     /// The rows of a schema from a source.
     pub(crate) fn new(schema: SchemaRef, formats: &[i16], zone: &str, source: RowSource) -> Self {
-        Self { layout: Layout::new(schema, formats, zone), source, batch: None }
+        Self {
+            layout: Layout::new(schema, formats, zone),
+            source,
+            batch: None,
+        }
     }
 }

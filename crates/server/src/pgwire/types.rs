@@ -30,13 +30,19 @@ impl Format {
 
 /// The Postgres type of a column.
 pub(crate) fn type_of(field: &Field) -> Type {
-    if let Some(alias) = field.metadata().get(PG_OID_ALIAS_KEY).and_then(|kind| pg_type_for_alias_kind(kind)) {
+    if let Some(alias) = field
+        .metadata()
+        .get(PG_OID_ALIAS_KEY)
+        .and_then(|kind| pg_type_for_alias_kind(kind))
+    {
         return alias;
     }
     if is_pg_char_field(field) {
         return Type::CHAR;
     }
-    scalar(field.data_type()).or_else(|| array(field.data_type())).unwrap_or(Type::JSON)
+    scalar(field.data_type())
+        .or_else(|| array(field.data_type()))
+        .unwrap_or(Type::JSON)
 }
 
 fn scalar(data_type: &DataType) -> Option<Type> {
@@ -45,11 +51,18 @@ fn scalar(data_type: &DataType) -> Option<Type> {
         DataType::Int8 | DataType::Int16 | DataType::UInt8 => Type::INT2,
         DataType::Int32 | DataType::UInt16 => Type::INT4,
         DataType::Int64 | DataType::UInt32 => Type::INT8,
-        DataType::UInt64 | DataType::Decimal32(_, _) | DataType::Decimal64(_, _) | DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => Type::NUMERIC,
+        DataType::UInt64
+        | DataType::Decimal32(_, _)
+        | DataType::Decimal64(_, _)
+        | DataType::Decimal128(_, _)
+        | DataType::Decimal256(_, _) => Type::NUMERIC,
         DataType::Float16 | DataType::Float32 => Type::FLOAT4,
         DataType::Float64 => Type::FLOAT8,
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => Type::TEXT,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Type::BYTEA,
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => Type::BYTEA,
         DataType::Date32 | DataType::Date64 => Type::DATE,
         DataType::Time32(_) | DataType::Time64(_) => Type::TIME,
         DataType::Timestamp(_, None) => Type::TIMESTAMP,
@@ -63,7 +76,11 @@ fn scalar(data_type: &DataType) -> Option<Type> {
 /// The elements of a list, whichever of Arrow's it is.
 pub(crate) fn element(data_type: &DataType) -> Option<&Arc<Field>> {
     match data_type {
-        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) | DataType::ListView(field) | DataType::LargeListView(field) => Some(field),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field) => Some(field),
         _ => None,
     }
 }
@@ -98,7 +115,14 @@ pub(crate) fn arrow_type(declared: &Type) -> Option<DataType> {
         Type::FLOAT4 => DataType::Float32,
         Type::FLOAT8 => DataType::Float64,
         Type::NUMERIC => DataType::Decimal128(38, 10),
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::CHAR | Type::UUID | Type::JSON | Type::JSONB => DataType::Utf8View,
+        Type::TEXT
+        | Type::VARCHAR
+        | Type::BPCHAR
+        | Type::NAME
+        | Type::CHAR
+        | Type::UUID
+        | Type::JSON
+        | Type::JSONB => DataType::Utf8View,
         Type::BYTEA => DataType::BinaryView,
         Type::DATE => DataType::Date32,
         Type::TIME => DataType::Time64(TimeUnit::Microsecond),
@@ -112,10 +136,17 @@ pub(crate) fn arrow_type(declared: &Type) -> Option<DataType> {
         Type::FLOAT4_ARRAY => list(DataType::Float32),
         Type::FLOAT8_ARRAY => list(DataType::Float64),
         Type::NUMERIC_ARRAY => list(DataType::Decimal128(38, 10)),
-        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY | Type::NAME_ARRAY | Type::UUID_ARRAY => list(DataType::Utf8View),
+        Type::TEXT_ARRAY
+        | Type::VARCHAR_ARRAY
+        | Type::BPCHAR_ARRAY
+        | Type::NAME_ARRAY
+        | Type::UUID_ARRAY => list(DataType::Utf8View),
         Type::DATE_ARRAY => list(DataType::Date32),
         Type::TIMESTAMP_ARRAY => list(DataType::Timestamp(TimeUnit::Microsecond, None)),
-        Type::TIMESTAMPTZ_ARRAY => list(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+        Type::TIMESTAMPTZ_ARRAY => list(DataType::Timestamp(
+            TimeUnit::Microsecond,
+            Some("UTC".into()),
+        )),
         _ => return None,
     })
 }
@@ -124,8 +155,20 @@ pub(crate) fn arrow_type(declared: &Type) -> Option<DataType> {
 pub(crate) fn description(schema: &SchemaRef, formats: &[i16]) -> RowDescription {
     let field = |(idx, field): (usize, &Arc<Field>)| {
         let of = type_of(field);
-        let format = if Format::of(formats, idx) == Format::Binary { 1 } else { 0 };
-        FieldDescription::new(field.name().replace('\0', ""), 0, 0, of.oid(), size(&of), modifier(field.data_type()), format)
+        let format = if Format::of(formats, idx) == Format::Binary {
+            1
+        } else {
+            0
+        };
+        FieldDescription::new(
+            field.name().replace('\0', ""),
+            0,
+            0,
+            of.oid(),
+            size(&of),
+            modifier(field.data_type()),
+            format,
+        )
     };
     RowDescription::new(schema.fields().iter().enumerate().map(field).collect())
 }
@@ -145,7 +188,10 @@ fn size(of: &Type) -> i16 {
 /// Precision and scale, as Postgres packs them.
 fn modifier(data_type: &DataType) -> i32 {
     match data_type {
-        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) | DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale)
+        | DataType::Decimal256(precision, scale)
             if *scale >= 0 =>
         {
             (i32::from(*precision) << 16 | i32::from(*scale)) + 4

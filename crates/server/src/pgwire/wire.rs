@@ -20,7 +20,7 @@ const SHORT_FRAME_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a startup packet at most, as in Postgres.
 const STARTUP_BYTES_MAX: usize = 10_000;
 /// From how many bytes on output is sent without being asked to.
-const OUTPUT_BYTES: usize = 64 << 10;
+pub(crate) const OUTPUT_BYTES: usize = 64 << 10;
 
 /// Why a connection can't go on, or a statement can't.
 #[derive(Debug)]
@@ -54,7 +54,11 @@ pub(crate) struct Input {
 
 impl Input {
     pub(crate) fn new(reader: OwnedReadHalf, patience: Duration) -> Self {
-        Self { reader, buffer: BytesMut::new(), patience }
+        Self {
+            reader,
+            buffer: BytesMut::new(),
+            patience,
+        }
     }
 
     /// The next message's type and body; `None` when the client has gone between two messages.
@@ -64,19 +68,35 @@ impl Input {
         }
         let patience = self.patience;
         let rest = timeout(patience, self.rest_of_frame()).await;
-        rest.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "a message was not finished"))?.map(Some)
+        rest.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "a message was not finished"))?
+            .map(Some)
     }
 
     async fn rest_of_frame(&mut self) -> Result<(u8, Bytes), Failure> {
         self.fill(5).await?;
         let kind = self.buffer[0];
-        let length = u32::from_be_bytes([self.buffer[1], self.buffer[2], self.buffer[3], self.buffer[4]]) as usize;
-        let length_max = if matches!(kind, b'Q' | b'P' | b'B' | b'd') { LONG_FRAME_BYTES_MAX } else { SHORT_FRAME_BYTES_MAX };
+        let length = u32::from_be_bytes([
+            self.buffer[1],
+            self.buffer[2],
+            self.buffer[3],
+            self.buffer[4],
+        ]) as usize;
+        let length_max = if matches!(kind, b'Q' | b'P' | b'B' | b'd') {
+            LONG_FRAME_BYTES_MAX
+        } else {
+            SHORT_FRAME_BYTES_MAX
+        };
         if !kind.is_ascii_alphabetic() {
-            return Err(SqlError::fatal("08P01", format!("invalid frontend message type {kind}")).into());
+            return Err(
+                SqlError::fatal("08P01", format!("invalid frontend message type {kind}")).into(),
+            );
         }
         if !(4..=length_max).contains(&length) {
-            return Err(SqlError::fatal("08P01", format!("invalid message length: {length} bytes, {length_max} at most")).into());
+            return Err(SqlError::fatal(
+                "08P01",
+                format!("invalid message length: {length} bytes, {length_max} at most"),
+            )
+            .into());
         }
         self.fill(1 + length).await?;
         self.buffer.advance(5);
@@ -91,7 +111,12 @@ impl Input {
     /// The body of a packet before the startup is done: it has a length and no type.
     pub(crate) async fn startup_packet(&mut self) -> Result<Bytes, Failure> {
         self.fill(4).await?;
-        let length = u32::from_be_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]) as usize;
+        let length = u32::from_be_bytes([
+            self.buffer[0],
+            self.buffer[1],
+            self.buffer[2],
+            self.buffer[3],
+        ]) as usize;
         if !(8..=STARTUP_BYTES_MAX).contains(&length) {
             return Err(SqlError::fatal("08P01", "invalid length of startup packet").into());
         }
@@ -102,7 +127,8 @@ impl Input {
 
     async fn fill(&mut self, length: usize) -> Result<(), Failure> {
         while self.buffer.len() < length {
-            self.buffer.reserve((length - self.buffer.len()).min(OUTPUT_BYTES));
+            self.buffer
+                .reserve((length - self.buffer.len()).min(OUTPUT_BYTES));
             if self.reader.read_buf(&mut self.buffer).await? == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
@@ -122,7 +148,11 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(writer: OwnedWriteHalf, patience: Duration) -> Self {
-        Self { writer, buffer: BytesMut::new(), patience }
+        Self {
+            writer,
+            buffer: BytesMut::new(),
+            patience,
+        }
     }
 
     /// Puts a message behind what waits.
@@ -136,14 +166,21 @@ impl Output {
 
     /// Sends what waits if it is much.
     pub(crate) async fn relieve(&mut self) -> io::Result<()> {
-        if self.buffer.len() >= OUTPUT_BYTES { self.flush().await } else { Ok(()) }
+        if self.buffer.len() >= OUTPUT_BYTES {
+            self.flush().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Sends what waits. Can be dropped at any await: what was not sent still waits.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         while !self.buffer.is_empty() {
             let written = timeout(self.patience, self.writer.write_buf(&mut self.buffer)).await;
-            if written.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read"))?? == 0 {
+            if written.map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, "the client does not read")
+            })?? == 0
+            {
                 return Err(io::ErrorKind::WriteZero.into());
             }
         }

@@ -45,7 +45,10 @@ pub(crate) enum SessionCommand {
 /// Who answers a statement.
 pub(crate) fn command(tokens: &[TokenWithSpan]) -> Result<Command> {
     let words = Words { tokens, at: 0 };
-    if matches!(tokens.first().map(|token| &token.token), Some(Token::LParen)) {
+    if matches!(
+        tokens.first().map(|token| &token.token),
+        Some(Token::LParen)
+    ) {
         return Ok(Command::Query);
     }
     let session = |command| Ok(Command::Session(command));
@@ -67,15 +70,23 @@ pub(crate) fn command(tokens: &[TokenWithSpan]) -> Result<Command> {
         })),
         ("DEALLOCATE", _) => words.from(1).deallocate().map(Command::Session),
         ("DECLARE", _) => words.from(1).declare().map(Command::Session),
-        ("FETCH" | "MOVE", _) => words.from(1).fetch(words.at(0) == "MOVE").map(Command::Session),
+        ("FETCH" | "MOVE", _) => words
+            .from(1)
+            .fetch(words.at(0) == "MOVE")
+            .map(Command::Session),
         ("CLOSE", "ALL") => session(SessionCommand::CloseCursor(None)),
         ("CLOSE", _) => session(SessionCommand::CloseCursor(Some(words.from(1).name()?))),
         ("SET", _) => words.from(1).set(),
         ("RESET", _) => words.from(1).reset(),
         ("SHOW", _) => Ok(words.from(1).show()),
-        ("COPY" | "LISTEN" | "NOTIFY" | "PREPARE" | "EXECUTE" | "LOCK" | "UPDATE" | "DELETE" | "MERGE" | "GRANT" | "REVOKE" | "VACUUM" | "TRUNCATE", _) => {
-            Err(SqlError { at: tokens.first().map(|token| place_of(token.span.start)), ..SqlError::unsupported(words.at(0)) })
-        }
+        (
+            "COPY" | "LISTEN" | "NOTIFY" | "PREPARE" | "EXECUTE" | "LOCK" | "UPDATE" | "DELETE"
+            | "MERGE" | "GRANT" | "REVOKE" | "VACUUM" | "TRUNCATE",
+            _,
+        ) => Err(SqlError {
+            at: tokens.first().map(|token| place_of(token.span.start)),
+            ..SqlError::unsupported(words.at(0))
+        }),
         _ => Ok(Command::Engine),
     }
 }
@@ -88,7 +99,10 @@ struct Words<'a> {
 
 impl Words<'_> {
     fn from(&self, at: usize) -> Self {
-        Words { tokens: self.tokens, at }
+        Words {
+            tokens: self.tokens,
+            at,
+        }
     }
 
     fn token(&self, ahead: usize) -> Option<&Token> {
@@ -107,8 +121,13 @@ impl Words<'_> {
 
     fn wrong(&self) -> SqlError {
         let token = self.tokens.get(self.at).or(self.tokens.last());
-        let found = self.token(0).map_or_else(|| "end of input".to_owned(), |token| format!("\"{token}\""));
-        SqlError { at: token.map(|token| place_of(token.span.start)), ..SqlError::new("42601", format!("syntax error at or near {found}")) }
+        let found = self
+            .token(0)
+            .map_or_else(|| "end of input".to_owned(), |token| format!("\"{token}\""));
+        SqlError {
+            at: token.map(|token| place_of(token.span.start)),
+            ..SqlError::new("42601", format!("syntax error at or near {found}"))
+        }
     }
 
     /// A name: unquoted ones are folded, as Postgres does. `a.b` is one name of a setting.
@@ -122,14 +141,24 @@ impl Words<'_> {
     }
 
     fn part(&mut self) -> Result<String> {
-        let Some(Token::Word(word)) = self.token(0) else { return Err(self.wrong()) };
-        let name = if word.quote_style.is_none() { word.value.to_lowercase() } else { word.value.clone() };
+        let Some(Token::Word(word)) = self.token(0) else {
+            return Err(self.wrong());
+        };
+        let name = if word.quote_style.is_none() {
+            word.value.to_lowercase()
+        } else {
+            word.value.clone()
+        };
         self.at += 1;
         Ok(name)
     }
 
     fn end(&self, command: SessionCommand) -> Result<SessionCommand> {
-        if self.at < self.tokens.len() { Err(self.wrong()) } else { Ok(command) }
+        if self.at < self.tokens.len() {
+            Err(self.wrong())
+        } else {
+            Ok(command)
+        }
     }
 
     fn deallocate(mut self) -> Result<SessionCommand> {
@@ -144,7 +173,17 @@ impl Words<'_> {
     fn declare(mut self) -> Result<SessionCommand> {
         let name = self.name()?;
         while !self.eat("FOR") {
-            let known = ["BINARY", "ASENSITIVE", "INSENSITIVE", "NO", "SCROLL", "CURSOR", "WITH", "WITHOUT", "HOLD"];
+            let known = [
+                "BINARY",
+                "ASENSITIVE",
+                "INSENSITIVE",
+                "NO",
+                "SCROLL",
+                "CURSOR",
+                "WITH",
+                "WITHOUT",
+                "HOLD",
+            ];
             if self.at(0) == "BINARY" {
                 return Err(SqlError::unsupported("a binary cursor"));
             }
@@ -153,7 +192,10 @@ impl Words<'_> {
             }
             self.at += 1;
         }
-        Ok(SessionCommand::Declare { name, query_from: self.at })
+        Ok(SessionCommand::Declare {
+            name,
+            query_from: self.at,
+        })
     }
 
     fn fetch(mut self, is_move: bool) -> Result<SessionCommand> {
@@ -166,7 +208,9 @@ impl Words<'_> {
             let rows = number.parse().map_err(|_| self.wrong())?;
             self.at += 1;
             Some(rows)
-        } else if ["BACKWARD", "PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE"].contains(&self.at(0).as_str()) {
+        } else if ["BACKWARD", "PRIOR", "FIRST", "LAST", "ABSOLUTE", "RELATIVE"]
+            .contains(&self.at(0).as_str())
+        {
             return Err(SqlError::new("55000", "cursor can only scan forward"));
         } else {
             Some(1)
@@ -175,7 +219,11 @@ impl Words<'_> {
             self.eat("IN");
         }
         let name = self.name()?;
-        self.end(SessionCommand::Fetch { name, rows, is_move })
+        self.end(SessionCommand::Fetch {
+            name,
+            rows,
+            is_move,
+        })
     }
 
     fn set(mut self) -> Result<Command> {
@@ -183,7 +231,10 @@ impl Words<'_> {
         if matches!(self.token(0), Some(Token::SingleQuotedString(_)) | None) {
             return Ok(Command::Engine);
         }
-        if self.at(0) == "SESSION" && matches!(self.at(1).as_str(), "CHARACTERISTICS" | "AUTHORIZATION") || matches!(self.at(0).as_str(), "TRANSACTION" | "ROLE" | "CONSTRAINTS") {
+        if self.at(0) == "SESSION"
+            && matches!(self.at(1).as_str(), "CHARACTERISTICS" | "AUTHORIZATION")
+            || matches!(self.at(0).as_str(), "TRANSACTION" | "ROLE" | "CONSTRAINTS")
+        {
             return Ok(Command::Session(SessionCommand::SetTransaction));
         }
         if !self.eat("SESSION") {
@@ -218,12 +269,18 @@ impl Words<'_> {
         }
         let mut values = Vec::new();
         loop {
-            let sign = if matches!(self.token(0), Some(Token::Minus)) { "-" } else { "" };
+            let sign = if matches!(self.token(0), Some(Token::Minus)) {
+                "-"
+            } else {
+                ""
+            };
             self.at += sign.len();
             let value = match self.token(0) {
                 Some(Token::Word(word)) => word.value.clone(),
                 Some(Token::Number(number, _)) => number.clone(),
-                Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) => text.clone(),
+                Some(Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text)) => {
+                    text.clone()
+                }
                 _ => return Err(self.wrong()),
             };
             values.push(format!("{sign}{value}"));
@@ -266,10 +323,14 @@ impl Words<'_> {
             return Command::Session(SessionCommand::Show(Some("timezone".to_owned())));
         }
         if self.at(0) == "TRANSACTION" && self.at(1) == "ISOLATION" {
-            return Command::Session(SessionCommand::Show(Some("transaction_isolation".to_owned())));
+            return Command::Session(SessionCommand::Show(Some(
+                "transaction_isolation".to_owned(),
+            )));
         }
         if self.at(0) == "SESSION" && self.at(1) == "AUTHORIZATION" {
-            return Command::Session(SessionCommand::Show(Some("session_authorization".to_owned())));
+            return Command::Session(SessionCommand::Show(Some(
+                "session_authorization".to_owned(),
+            )));
         }
         match self.name() {
             Ok(name) => Command::Session(SessionCommand::Show(Some(name))),
@@ -284,7 +345,11 @@ mod tests {
     use crate::pgwire::script::pieces;
 
     fn commands(text: &str) -> Vec<Command> {
-        pieces(text).unwrap().into_iter().map(|piece| piece.command).collect()
+        pieces(text)
+            .unwrap()
+            .into_iter()
+            .map(|piece| piece.command)
+            .collect()
     }
 
     fn session(text: &str) -> SessionCommand {
@@ -296,20 +361,70 @@ mod tests {
 
     #[test]
     fn settings_of_sessions_and_of_the_engine() {
-        assert_eq!(session("SET search_path TO a, 'B'"), SessionCommand::Set { name: "search_path".to_owned(), value: Some("a, B".to_owned()) });
-        assert_eq!(session("SET TIME ZONE 'Europe/Rome'"), SessionCommand::Set { name: "timezone".to_owned(), value: Some("Europe/Rome".to_owned()) });
-        assert_eq!(session("set extra_float_digits = -1"), SessionCommand::Set { name: "extra_float_digits".to_owned(), value: Some("-1".to_owned()) });
-        assert_eq!(session("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"), SessionCommand::SetTransaction);
-        assert_eq!(commands("SET 'table.local-time-zone' = 'UTC'")[0], Command::Engine);
-        assert_eq!(session("show TRANSACTION ISOLATION LEVEL"), SessionCommand::Show(Some("transaction_isolation".to_owned())));
+        assert_eq!(
+            session("SET search_path TO a, 'B'"),
+            SessionCommand::Set {
+                name: "search_path".to_owned(),
+                value: Some("a, B".to_owned())
+            }
+        );
+        assert_eq!(
+            session("SET TIME ZONE 'Europe/Rome'"),
+            SessionCommand::Set {
+                name: "timezone".to_owned(),
+                value: Some("Europe/Rome".to_owned())
+            }
+        );
+        assert_eq!(
+            session("set extra_float_digits = -1"),
+            SessionCommand::Set {
+                name: "extra_float_digits".to_owned(),
+                value: Some("-1".to_owned())
+            }
+        );
+        assert_eq!(
+            session("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
+            SessionCommand::SetTransaction
+        );
+        assert_eq!(
+            commands("SET 'table.local-time-zone' = 'UTC'")[0],
+            Command::Engine
+        );
+        assert_eq!(
+            session("show TRANSACTION ISOLATION LEVEL"),
+            SessionCommand::Show(Some("transaction_isolation".to_owned()))
+        );
         assert_eq!(commands("SHOW TABLES")[0], Command::Engine);
     }
 
     #[test]
     fn cursors() {
-        assert_eq!(session("DECLARE \"C\" NO SCROLL CURSOR WITHOUT HOLD FOR SELECT 1"), SessionCommand::Declare { name: "C".to_owned(), query_from: 8 });
-        assert_eq!(session("FETCH FORWARD 10 FROM c"), SessionCommand::Fetch { name: "c".to_owned(), rows: Some(10), is_move: false });
-        assert_eq!(session("FETCH ALL IN c"), SessionCommand::Fetch { name: "c".to_owned(), rows: None, is_move: false });
-        assert_eq!(session("CLOSE c"), SessionCommand::CloseCursor(Some("c".to_owned())));
+        assert_eq!(
+            session("DECLARE \"C\" NO SCROLL CURSOR WITHOUT HOLD FOR SELECT 1"),
+            SessionCommand::Declare {
+                name: "C".to_owned(),
+                query_from: 8
+            }
+        );
+        assert_eq!(
+            session("FETCH FORWARD 10 FROM c"),
+            SessionCommand::Fetch {
+                name: "c".to_owned(),
+                rows: Some(10),
+                is_move: false
+            }
+        );
+        assert_eq!(
+            session("FETCH ALL IN c"),
+            SessionCommand::Fetch {
+                name: "c".to_owned(),
+                rows: None,
+                is_move: false
+            }
+        );
+        assert_eq!(
+            session("CLOSE c"),
+            SessionCommand::CloseCursor(Some("c".to_owned()))
+        );
     }
 }

@@ -17,9 +17,12 @@ pub(crate) fn as_lists(plan: LogicalPlan) -> Result<LogicalPlan> {
             let changed = expr.transform_up(|expr| match expr {
                 Expr::Cast(cast) => {
                     let wanted = cast.field.data_type().clone();
-                    Ok(list(&cast.expr, &wanted).map_or_else(|| Transformed::no(Expr::Cast(cast)), Transformed::yes))
+                    Ok(list(&cast.expr, &wanted)
+                        .map_or_else(|| Transformed::no(Expr::Cast(cast)), Transformed::yes))
                 }
-                Expr::ScalarFunction(mut call) if call.name() == "array_has" && call.args.len() == 2 => {
+                Expr::ScalarFunction(mut call)
+                    if call.name() == "array_has" && call.args.len() == 2 =>
+                {
                     let item = call.args[1].get_type(&schema)?;
                     match list(&call.args[0], &DataType::new_list(item, true)) {
                         Some(list) => {
@@ -32,7 +35,11 @@ pub(crate) fn as_lists(plan: LogicalPlan) -> Result<LogicalPlan> {
                 other => Ok(Transformed::no(other)),
             })?;
             // A column keeps the name by which the plan above knows it.
-            Ok(if changed.transformed { Transformed::yes(named(changed.data, &name)) } else { changed })
+            Ok(if changed.transformed {
+                Transformed::yes(named(changed.data, &name))
+            } else {
+                changed
+            })
         })
     });
     Ok(rewritten?.data)
@@ -47,9 +54,21 @@ fn named(expr: Expr, name: &str) -> Expr {
 }
 
 fn list(expr: &Expr, wanted: &DataType) -> Option<Expr> {
-    let (Expr::Literal(value, _), DataType::List(_)) = (expr, wanted) else { return None };
-    let (ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text))) = value else { return None };
-    let parameter = Parameter { sent: Type::TEXT_ARRAY, wanted: wanted.clone() };
-    let value = parameter.value(Some(&text.clone().into_bytes().into()), crate::pgwire::Format::Text).ok()?;
+    let (Expr::Literal(value, _), DataType::List(_)) = (expr, wanted) else {
+        return None;
+    };
+    let (ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text))) = value else {
+        return None;
+    };
+    let parameter = Parameter {
+        sent: Type::TEXT_ARRAY,
+        wanted: wanted.clone(),
+    };
+    let value = parameter
+        .value(
+            Some(&text.clone().into_bytes().into()),
+            crate::pgwire::Format::Text,
+        )
+        .ok()?;
     Some(Expr::Literal(value, None))
 }

@@ -5,12 +5,17 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
+use arrow::datatypes::{
+    DataType, FieldRef, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    TimeUnit,
+};
 use datafusion::common::{Result, resources_datafusion_err};
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -102,7 +107,10 @@ impl ScalarUDFImpl for Bounded {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let bytes = self.grows.bytes(&args)?;
         if bytes > RESULT_BYTES_MAX {
-            return Err(resources_datafusion_err!("{} would make {bytes} bytes at once, more than the limit of {RESULT_BYTES_MAX}", self.name()));
+            return Err(resources_datafusion_err!(
+                "{} would make {bytes} bytes at once, more than the limit of {RESULT_BYTES_MAX}",
+                self.name()
+            ));
         }
         self.inner.invoke_with_args(args)
     }
@@ -112,25 +120,42 @@ impl Grows {
     /// An estimate of the result's bytes, over all rows.
     fn bytes(self, args: &ScalarFunctionArgs) -> Result<i128> {
         // Constants are looked at once, and count for each row only where the result is a column.
-        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constant = args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
+        let arrays = args
+            .args
+            .iter()
+            .map(|arg| arg.to_array(rows))
+            .collect::<Result<Vec<_>>>()?;
         let whole = |idx: usize| arrays.get(idx).and_then(integers);
-        let sum = |bytes: &dyn Fn(usize) -> i128| (0..rows).map(bytes).fold(0_i128, i128::saturating_add);
+        let sum =
+            |bytes: &dyn Fn(usize) -> i128| (0..rows).map(bytes).fold(0_i128, i128::saturating_add);
         if self == Self::Series {
             return Ok(series_bytes(&arrays, rows));
         }
         let Some(counts) = whole(1) else { return Ok(0) };
-        let count = |row: usize| if counts.is_null(row) { 0 } else { i128::from(counts.value(row)).max(0) };
+        let count = |row: usize| {
+            if counts.is_null(row) {
+                0
+            } else {
+                i128::from(counts.value(row)).max(0)
+            }
+        };
         Ok(match self {
             Self::Repeats => {
-                let Ok(texts) = cast(&arrays[0], &DataType::LargeUtf8) else { return Ok(0) };
+                let Ok(texts) = cast(&arrays[0], &DataType::LargeUtf8) else {
+                    return Ok(0);
+                };
                 let texts = texts.as_string::<i64>();
                 sum(&|row| i128::from(texts.value_length(row)) * count(row))
             }
             Self::Pads => sum(&|row| count(row) * 4),
             Self::Items => {
-                let item = arrays[0].get_array_memory_size() as i128 / i128::from(rows.max(1) as u64);
+                let item =
+                    arrays[0].get_array_memory_size() as i128 / i128::from(rows.max(1) as u64);
                 sum(&|row| count(row) * item.clamp(1, 1 << 30))
             }
             Self::Series => 0,
@@ -140,27 +165,56 @@ impl Grows {
 
 /// The items of series, eight bytes each; a series of times counts in nanoseconds.
 fn series_bytes(arrays: &[ArrayRef], rows: usize) -> i128 {
-    let (start, stop) = if arrays.len() == 1 { (None, &arrays[0]) } else { (arrays.first(), &arrays[1]) };
-    let (starts, Some(stops)) = (start.and_then(integers), integers(stop)) else { return 0 };
+    let (start, stop) = if arrays.len() == 1 {
+        (None, &arrays[0])
+    } else {
+        (arrays.first(), &arrays[1])
+    };
+    let (starts, Some(stops)) = (start.and_then(integers), integers(stop)) else {
+        return 0;
+    };
     let step = arrays.get(2).and_then(integers);
     let items = |row: usize| {
-        let from = starts.as_ref().map_or(0, |starts| i128::from(starts.value(row)));
-        let step = step.as_ref().map_or(1, |step| i128::from(step.value(row))).abs().max(1);
+        let from = starts
+            .as_ref()
+            .map_or(0, |starts| i128::from(starts.value(row)));
+        let step = step
+            .as_ref()
+            .map_or(1, |step| i128::from(step.value(row)))
+            .abs()
+            .max(1);
         (i128::from(stops.value(row)) - from).abs() / step
     };
-    (0..rows).map(items).fold(0, i128::saturating_add).saturating_mul(8)
+    (0..rows)
+        .map(items)
+        .fold(0, i128::saturating_add)
+        .saturating_mul(8)
 }
 
 /// An argument as whole numbers: times as nanoseconds, intervals as nanoseconds at least.
 fn integers(array: &ArrayRef) -> Option<Int64Array> {
-    let of = |array: &ArrayRef| cast(array, &DataType::Int64).ok().map(|array| array.as_primitive::<Int64Type>().clone());
+    let of = |array: &ArrayRef| {
+        cast(array, &DataType::Int64)
+            .ok()
+            .map(|array| array.as_primitive::<Int64Type>().clone())
+    };
     match array.data_type() {
         DataType::Interval(_) => {
             let intervals = cast(array, &DataType::Interval(IntervalUnit::MonthDayNano)).ok()?;
-            let nanos = |value: IntervalMonthDayNano| (i64::from(value.months) * 28 + i64::from(value.days)).saturating_mul(86_400_000_000_000).saturating_add(value.nanoseconds);
-            Some(intervals.as_primitive::<IntervalMonthDayNanoType>().unary(nanos))
+            let nanos = |value: IntervalMonthDayNano| {
+                (i64::from(value.months) * 28 + i64::from(value.days))
+                    .saturating_mul(86_400_000_000_000)
+                    .saturating_add(value.nanoseconds)
+            };
+            Some(
+                intervals
+                    .as_primitive::<IntervalMonthDayNanoType>()
+                    .unary(nanos),
+            )
         }
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _) => of(&cast(array, &DataType::Timestamp(TimeUnit::Nanosecond, None)).ok()?),
+        DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, _) => {
+            of(&cast(array, &DataType::Timestamp(TimeUnit::Nanosecond, None)).ok()?)
+        }
         number if number.is_integer() => of(array),
         _ => None,
     }

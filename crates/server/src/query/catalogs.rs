@@ -17,9 +17,18 @@ const MISSING: [(&str, &[&str]); 1] = [("pg_class", &["relacl", "reloptions"])];
 
 /// Puts the catalogs beside the views.
 pub(crate) fn register(context: &SessionContext) -> Result<()> {
-    datafusion_pg_catalog::setup_pg_catalog(context, millstream_engine::CATALOG, EmptyContextProvider).map_err(|error| *error)?;
+    datafusion_pg_catalog::setup_pg_catalog(
+        context,
+        millstream_engine::CATALOG,
+        EmptyContextProvider,
+    )
+    .map_err(|error| *error)?;
     let catalog = context.catalog(millstream_engine::CATALOG);
-    let Some((catalog, inner)) = catalog.and_then(|catalog| catalog.schema(SCHEMA).map(|schema| (catalog, schema))) else { return Ok(()) };
+    let Some((catalog, inner)) =
+        catalog.and_then(|catalog| catalog.schema(SCHEMA).map(|schema| (catalog, schema)))
+    else {
+        return Ok(());
+    };
     let mut completed = HashMap::new();
     for (name, columns) in MISSING {
         // The catalogs are in memory: nothing is waited for.
@@ -31,12 +40,24 @@ pub(crate) fn register(context: &SessionContext) -> Result<()> {
     Ok(())
 }
 
-fn with_nulls(name: &str, table: &Arc<dyn TableProvider>, columns: &[&str]) -> Result<Arc<dyn TableProvider>> {
+fn with_nulls(
+    name: &str,
+    table: &Arc<dyn TableProvider>,
+    columns: &[&str],
+) -> Result<Arc<dyn TableProvider>> {
     let schema = table.schema();
-    let known = schema.fields().iter().map(|field| Expr::Column(Column::new(Some(name), field.name())));
+    let known = schema
+        .fields()
+        .iter()
+        .map(|field| Expr::Column(Column::new(Some(name), field.name())));
     let null = ScalarValue::try_from(&DataType::new_list(DataType::Utf8, true))?;
-    let nulls = columns.iter().filter(|column| schema.index_of(column).is_err()).map(|column| lit(null.clone()).alias(*column));
-    let plan = LogicalPlanBuilder::scan(name, provider_as_source(Arc::clone(table)), None)?.project(known.chain(nulls))?.build()?;
+    let nulls = columns
+        .iter()
+        .filter(|column| schema.index_of(column).is_err())
+        .map(|column| lit(null.clone()).alias(*column));
+    let plan = LogicalPlanBuilder::scan(name, provider_as_source(Arc::clone(table)), None)?
+        .project(known.chain(nulls))?
+        .build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 

@@ -3,7 +3,9 @@
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::execution::context::SessionContext;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use pgwire::api::Type;
 use std::sync::LazyLock;
 
@@ -49,7 +51,11 @@ pub(crate) fn register(context: &SessionContext) {
         ("row_security_active", ScalarValue::Boolean(Some(false))),
     ];
     for (name, value) in constants {
-        context.register_udf(ScalarUDF::new_from_impl(Constant { name, value, signature: any() }));
+        context.register_udf(ScalarUDF::new_from_impl(Constant {
+            name,
+            value,
+            signature: any(),
+        }));
     }
     for (name, reads) in [
         ("current_user", Reads::User),
@@ -61,18 +67,28 @@ pub(crate) fn register(context: &SessionContext) {
         ("current_setting", Reads::Setting),
         ("to_regtype", Reads::Type),
     ] {
-        context.register_udf(ScalarUDF::new_from_impl(OfSession { name, reads, signature: any() }));
+        context.register_udf(ScalarUDF::new_from_impl(OfSession {
+            name,
+            reads,
+            signature: any(),
+        }));
     }
 }
 
 /// What `version()` says. It begins as drivers expect it.
 fn version() -> String {
-    format!("PostgreSQL {SERVER_VERSION} (Millstream {})", env!("CARGO_PKG_VERSION"))
+    format!(
+        "PostgreSQL {SERVER_VERSION} (Millstream {})",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 fn any() -> Signature {
     Signature::one_of(
-        vec![datafusion::logical_expr::TypeSignature::Nullary, datafusion::logical_expr::TypeSignature::VariadicAny],
+        vec![
+            datafusion::logical_expr::TypeSignature::Nullary,
+            datafusion::logical_expr::TypeSignature::VariadicAny,
+        ],
         Volatility::Stable,
     )
 }
@@ -141,7 +157,11 @@ impl ScalarUDFImpl for OfSession {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let session = args.config_options.extensions.get::<Variables>().unwrap_or(&NOBODY);
+        let session = args
+            .config_options
+            .extensions
+            .get::<Variables>()
+            .unwrap_or(&NOBODY);
         let value = match self.reads {
             Reads::User => ScalarValue::Utf8(Some(session.user.clone())),
             Reads::Schema => ScalarValue::Utf8(Some("public".to_owned())),
@@ -156,11 +176,35 @@ impl ScalarUDFImpl for OfSession {
 /// `to_regtype(name)`: NULL for a type that is not there.
 fn type_number(args: &[ColumnarValue]) -> Result<ScalarValue> {
     const TYPES: [Type; 22] = [
-        Type::BOOL, Type::BYTEA, Type::CHAR, Type::NAME, Type::INT8, Type::INT2, Type::INT4, Type::TEXT, Type::OID, Type::JSON, Type::FLOAT4, Type::FLOAT8,
-        Type::BPCHAR, Type::VARCHAR, Type::DATE, Type::TIME, Type::TIMESTAMP, Type::TIMESTAMPTZ, Type::INTERVAL, Type::NUMERIC, Type::UUID, Type::JSONB,
+        Type::BOOL,
+        Type::BYTEA,
+        Type::CHAR,
+        Type::NAME,
+        Type::INT8,
+        Type::INT2,
+        Type::INT4,
+        Type::TEXT,
+        Type::OID,
+        Type::JSON,
+        Type::FLOAT4,
+        Type::FLOAT8,
+        Type::BPCHAR,
+        Type::VARCHAR,
+        Type::DATE,
+        Type::TIME,
+        Type::TIMESTAMP,
+        Type::TIMESTAMPTZ,
+        Type::INTERVAL,
+        Type::NUMERIC,
+        Type::UUID,
+        Type::JSONB,
     ];
-    let [ColumnarValue::Scalar(name)] = args else { return exec_err!("to_regtype takes the name of a type, as a constant") };
-    let Some(Some(name)) = name.try_as_str() else { return Ok(ScalarValue::Int32(None)) };
+    let [ColumnarValue::Scalar(name)] = args else {
+        return exec_err!("to_regtype takes the name of a type, as a constant");
+    };
+    let Some(Some(name)) = name.try_as_str() else {
+        return Ok(ScalarValue::Int32(None));
+    };
     let name = match name.trim_start_matches("pg_catalog.") {
         "boolean" => "bool",
         "bigint" => "int8",
@@ -174,17 +218,27 @@ fn type_number(args: &[ColumnarValue]) -> Result<ScalarValue> {
         "timestamp without time zone" => "timestamp",
         name => name,
     };
-    Ok(ScalarValue::Int32(TYPES.iter().find(|of| of.name() == name).map(|of| of.oid().cast_signed())))
+    Ok(ScalarValue::Int32(
+        TYPES
+            .iter()
+            .find(|of| of.name() == name)
+            .map(|of| of.oid().cast_signed()),
+    ))
 }
 
 /// `current_setting(name [, missing_ok])`
 fn setting(session: &Variables, args: &[ColumnarValue]) -> Result<ScalarValue> {
     let (name, missing_ok) = match args {
         [ColumnarValue::Scalar(name)] => (name, false),
-        [ColumnarValue::Scalar(name), ColumnarValue::Scalar(missing_ok)] => (name, *missing_ok == ScalarValue::Boolean(Some(true))),
+        [
+            ColumnarValue::Scalar(name),
+            ColumnarValue::Scalar(missing_ok),
+        ] => (name, *missing_ok == ScalarValue::Boolean(Some(true))),
         _ => return exec_err!("current_setting takes the name of a setting, as a constant"),
     };
-    let Some(Some(name)) = name.try_as_str() else { return Ok(ScalarValue::Utf8(None)) };
+    let Some(Some(name)) = name.try_as_str() else {
+        return Ok(ScalarValue::Utf8(None));
+    };
     match session.settings.get(name) {
         None if !missing_ok => exec_err!("unrecognized configuration parameter \"{name}\""),
         found => Ok(ScalarValue::Utf8(found)),

@@ -16,7 +16,11 @@ pub(crate) struct Share {
 
 impl Share {
     pub(crate) fn new(whole: Arc<dyn MemoryPool>, bytes_max: usize) -> Self {
-        Self { whole, used_bytes: AtomicUsize::new(0), bytes_max }
+        Self {
+            whole,
+            used_bytes: AtomicUsize::new(0),
+            bytes_max,
+        }
     }
 }
 
@@ -42,13 +46,18 @@ impl MemoryPool for Share {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        let fits = |used: usize| used.checked_add(additional).filter(|used| *used <= self.bytes_max);
+        let fits = |used: usize| {
+            used.checked_add(additional)
+                .filter(|used| *used <= self.bytes_max)
+        };
         self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|used| {
             resources_datafusion_err!("the query needs more memory than its share: {used} of {} bytes are taken, {additional} more are needed", self.bytes_max)
         })?;
-        self.whole.try_grow(reservation, additional).inspect_err(|_| {
-            self.used_bytes.fetch_sub(additional, Ordering::Relaxed);
-        })
+        self.whole
+            .try_grow(reservation, additional)
+            .inspect_err(|_| {
+                self.used_bytes.fetch_sub(additional, Ordering::Relaxed);
+            })
     }
 
     fn reserved(&self) -> usize {
@@ -71,7 +80,12 @@ mod tests {
         let share: Arc<dyn MemoryPool> = Arc::new(Share::new(Arc::clone(&whole), 60));
         let one = MemoryConsumer::new("one").register(&share);
         one.try_grow(50).unwrap();
-        assert!(one.try_grow(20).unwrap_err().to_string().contains("more memory than its share"));
+        assert!(
+            one.try_grow(20)
+                .unwrap_err()
+                .to_string()
+                .contains("more memory than its share")
+        );
         let other: Arc<dyn MemoryPool> = Arc::new(Share::new(Arc::clone(&whole), 60));
         let two = MemoryConsumer::new("two").register(&other);
         assert!(two.try_grow(60).is_err(), "the whole has 50 left");

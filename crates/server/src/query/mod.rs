@@ -21,12 +21,12 @@ mod variables;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
-use datafusion::execution::TaskContext;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as DFStatement;
@@ -43,6 +43,9 @@ use crate::pgwire::error::{Result, SqlError};
 use crate::pgwire::parameters::Parameter;
 use crate::pgwire::script::{self, Piece};
 pub(crate) use variables::Variables;
+
+/// Texts up to this length are cut into statements by whoever got them.
+const SHORT_TEXT_BYTES: usize = 32 << 10;
 
 /// What queries may take.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +64,13 @@ pub struct QueryLimits {
 
 impl Default for QueryLimits {
     fn default() -> Self {
-        Self { memory_bytes_max: 1 << 30, query_bytes_max: 256 << 20, spill_bytes_max: 4 << 30, rows_max: 50_000_000, planners: 8 }
+        Self {
+            memory_bytes_max: 1 << 30,
+            query_bytes_max: 256 << 20,
+            spill_bytes_max: 4 << 30,
+            rows_max: 50_000_000,
+            planners: 8,
+        }
     }
 }
 
@@ -111,8 +120,13 @@ impl Queries {
             sql.parse_float_as_decimal = true;
         }
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(limits.memory_bytes_max));
-        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::OsTmpDirectory).with_max_temp_directory_size(limits.spill_bytes_max);
-        let runtime_env = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool)).with_disk_manager_builder(disk).build_arc()?;
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::OsTmpDirectory)
+            .with_max_temp_directory_size(limits.spill_bytes_max);
+        let runtime_env = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::clone(&pool))
+            .with_disk_manager_builder(disk)
+            .build_arc()?;
         Ok(Self {
             engine,
             limits,
@@ -129,37 +143,84 @@ impl Queries {
     /// Runs a statement of the engine's.
     pub(crate) async fn change(&self, piece: &Piece) -> Result<Vec<Response>> {
         millstream_sql::parse(&piece.text).map_err(|error| {
-            let state = if script::is_too_much(&error) { "54001" } else { "42601" };
+            let state = if script::is_too_much(&error) {
+                "54001"
+            } else {
+                "42601"
+            };
             let span = error.diagnostic.span;
-            let at = piece.place_in_whole(script::place(span.start.line as u64, span.start.column as u64));
-            SqlError { hint: error.diagnostic.hint.map(String::into_boxed_str), at: Some(at), ..SqlError::new(state, error.diagnostic.message) }
+            let at = piece.place_in_whole(script::place(
+                span.start.line as u64,
+                span.start.column as u64,
+            ));
+            SqlError {
+                hint: error.diagnostic.hint.map(String::into_boxed_str),
+                at: Some(at),
+                ..SqlError::new(state, error.diagnostic.message)
+            }
         })?;
         let responses = self.engine.execute(&self.context, &piece.text).await;
-        let only_tells = |responses: &Vec<Response>| responses.iter().all(|response| matches!(response, Response::Rows { .. }));
+        let only_tells = |responses: &Vec<Response>| {
+            responses
+                .iter()
+                .all(|response| matches!(response, Response::Rows { .. }))
+        };
         if !responses.as_ref().is_ok_and(only_tells) {
             self.generation.fetch_add(1, Ordering::Relaxed);
         }
         responses.map_err(|error| {
             let at = error.at.map(|at| piece.place_in_whole(at));
-            SqlError { at, ..SqlError::from(error) }
+            SqlError {
+                at,
+                ..SqlError::from(error)
+            }
         })
     }
 
+    /// Cuts a text into its statements; a long one where it holds up nobody.
+    pub(crate) async fn cut(&self, text: &str) -> Result<Vec<Piece>> {
+        if text.len() <= SHORT_TEXT_BYTES {
+            return script::pieces(text);
+        }
+        let text = text.to_owned();
+        self.planning(move |_| script::pieces(&text)).await
+    }
+
     /// Plans a query. `declared`: the types that the client gives its parameters.
-    pub(crate) async fn prepare(self: &Arc<Self>, variables: Variables, piece: &Piece, declared: &[Type]) -> Result<Arc<Planned>> {
-        let (queries, tokens, text, declared) = (Arc::clone(self), piece.tokens.clone(), piece.text.clone(), declared.to_vec());
+    pub(crate) async fn prepare(
+        self: &Arc<Self>,
+        variables: Variables,
+        piece: &Piece,
+        declared: &[Type],
+    ) -> Result<Arc<Planned>> {
+        let (queries, tokens, text, declared) = (
+            Arc::clone(self),
+            piece.tokens.clone(),
+            piece.text.clone(),
+            declared.to_vec(),
+        );
         self.planning(move |handle| {
             let generation = queries.generation.load(Ordering::Relaxed);
             let statement = queries.parser.statement(&text, tokens)?;
             let names = naming::names(&statement);
             let state = queries.state(variables);
-            let plan = handle.block_on(state.statement_to_plan(DFStatement::Statement(Box::new(statement))));
+            let plan = handle
+                .block_on(state.statement_to_plan(DFStatement::Statement(Box::new(statement))));
             let plan = plan.map_err(|error| queries.explained(error))?;
             let plan = array_literals::as_lists(plan)?;
-            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false).verify_plan(&plan)?;
+            SQLOptions::new()
+                .with_allow_ddl(false)
+                .with_allow_dml(false)
+                .with_allow_statements(false)
+                .verify_plan(&plan)?;
             let parameters = parameters(&plan, &declared)?;
             let schema = named(described(&state, &plan, &parameters)?, &names);
-            Ok(Arc::new(Planned { plan, parameters, schema, generation }))
+            Ok(Arc::new(Planned {
+                plan,
+                parameters,
+                schema,
+                generation,
+            }))
         })
         .await
     }
@@ -170,34 +231,64 @@ impl Queries {
     }
 
     /// Runs a planned query.
-    pub(crate) async fn open(self: &Arc<Self>, variables: Variables, planned: &Arc<Planned>, values: Vec<ScalarValue>) -> Result<Rows> {
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        variables: Variables,
+        planned: &Arc<Planned>,
+        values: Vec<ScalarValue>,
+    ) -> Result<Rows> {
         let (queries, planned) = (Arc::clone(self), Arc::clone(planned));
-        let share = Arc::new(memory::Share::new(Arc::clone(&self.pool), self.limits.query_bytes_max));
-        let environment = Arc::new(RuntimeEnv { memory_pool: share, ..self.runtime_env.as_ref().clone() });
+        let share = Arc::new(memory::Share::new(
+            Arc::clone(&self.pool),
+            self.limits.query_bytes_max,
+        ));
+        let environment = Arc::new(RuntimeEnv {
+            memory_pool: share,
+            ..self.runtime_env.as_ref().clone()
+        });
         let (physical, context) = self
             .planning(move |handle| {
                 let state = queries.state(variables);
                 let plan = with_values(planned.plan.clone(), values)?;
                 let plan = state.optimize(&plan)?;
                 let plan = queries.engine.freeze(plan)?;
-                let physical = handle.block_on(state.query_planner().create_physical_plan(&plan, &state))?;
-                Ok((physical, TaskContext::from(&state).with_runtime(environment)))
+                let physical =
+                    handle.block_on(state.query_planner().create_physical_plan(&plan, &state))?;
+                Ok((
+                    physical,
+                    TaskContext::from(&state).with_runtime(environment),
+                ))
             })
             .await?;
         let (sender, batches) = mpsc::channel(2);
-        let task = self.runtime.spawn(run(physical, Arc::new(context), sender)).abort_handle();
-        Ok(Rows { batches, task, left: self.limits.rows_max })
+        let task = self
+            .runtime
+            .spawn(run(physical, Arc::new(context), sender))
+            .abort_handle();
+        Ok(Rows {
+            batches,
+            task,
+            left: self.limits.rows_max,
+        })
     }
 
     /// Runs something on a planning thread. Who gives up waiting leaves it to end by itself.
-    async fn planning<T: Send + 'static>(&self, plan: impl FnOnce(&Handle) -> Result<T> + Send + 'static) -> Result<T> {
-        let permit = Arc::clone(&self.planners).acquire_owned().await.map_err(|_| SqlError::fatal("57P01", "the server stops"))?;
+    async fn planning<T: Send + 'static>(
+        &self,
+        plan: impl FnOnce(&Handle) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = Arc::clone(&self.planners)
+            .acquire_owned()
+            .await
+            .map_err(|_| SqlError::fatal("57P01", "the server stops"))?;
         let handle = self.runtime.clone();
         let planned = self.runtime.spawn_blocking(move || {
             let _permit = permit;
             plan(&handle)
         });
-        planned.await.map_err(|error| SqlError::internal(format!("planning failed: {error}")))?
+        planned
+            .await
+            .map_err(|error| SqlError::internal(format!("planning failed: {error}")))?
     }
 
     /// DataFusion's state with a session's settings in it.
@@ -206,6 +297,15 @@ impl Queries {
         let options = state.config_mut().options_mut();
         options.execution.time_zone = Some(variables.settings.time_zone());
         options.extensions.insert(variables);
+        // `now()` and its like were made for another zone.
+        let functions = state.scalar_functions().values();
+        let of_zone: Vec<_> = functions
+            .filter_map(|function| function.inner().with_updated_config(state.config_options()))
+            .collect();
+        for function in of_zone {
+            // A state takes any function.
+            let _ = state.register_udf(Arc::new(function));
+        }
         state.mark_start_execution();
         state
     }
@@ -216,7 +316,13 @@ impl Queries {
         if found.state != "42P01" {
             return found;
         }
-        let name = found.message.split('\'').nth(1).and_then(|name| name.rsplit('.').next()).unwrap_or_default().to_owned();
+        let name = found
+            .message
+            .split('\'')
+            .nth(1)
+            .and_then(|name| name.rsplit('.').next())
+            .unwrap_or_default()
+            .to_owned();
         let at = found.at;
         let about = SqlError::from(self.engine.about_missing(&name));
         SqlError { at, ..about }
@@ -226,24 +332,49 @@ impl Queries {
 /// The parameters in their order.
 fn parameters(plan: &LogicalPlan, declared: &[Type]) -> Result<Vec<Parameter>> {
     let inferred = placeholders::types(plan)?;
-    let number = |name: &String| name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
+    let number = |name: &String| {
+        name.strip_prefix('$')
+            .and_then(|number| number.parse::<usize>().ok())
+    };
     let mut count = declared.len();
     for name in inferred.keys() {
         let number = number(name).filter(|number| (1..=65_535).contains(number));
-        count = count.max(number.ok_or_else(|| SqlError::new("42P02", format!("there is no parameter {name}")))?);
+        count = count.max(
+            number
+                .ok_or_else(|| SqlError::new("42P02", format!("there is no parameter {name}")))?,
+        );
     }
-    let of = |idx: usize| Parameter::new(declared.get(idx), inferred.get(&format!("${}", idx + 1)).and_then(Option::as_ref));
+    let of = |idx: usize| {
+        Parameter::new(
+            declared.get(idx),
+            inferred
+                .get(&format!("${}", idx + 1))
+                .and_then(Option::as_ref),
+        )
+    };
     Ok((0..count).map(of).collect())
 }
 
 /// The columns of a query: those that it has when its parameters have their types.
-fn described(state: &SessionState, plan: &LogicalPlan, parameters: &[Parameter]) -> Result<SchemaRef> {
-    let nulls = parameters.iter().map(Parameter::null).collect::<Result<Vec<_>>>()?;
+fn described(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    parameters: &[Parameter],
+) -> Result<SchemaRef> {
+    let nulls = parameters
+        .iter()
+        .map(Parameter::null)
+        .collect::<Result<Vec<_>>>()?;
     let plan = with_values(plan.clone(), nulls)?;
-    let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    let analyzed = state
+        .analyzer()
+        .execute_and_check(plan, state.config_options(), |_, _| {})?;
     let schema = analyzed.schema().as_arrow();
     if schema.fields().len() > 1_664 {
-        return Err(SqlError::new("54011", "target lists can have at most 1664 entries"));
+        return Err(SqlError::new(
+            "54011",
+            "target lists can have at most 1664 entries",
+        ));
     }
     Ok(Arc::new(schema.clone()))
 }
@@ -253,10 +384,14 @@ fn named(schema: SchemaRef, names: &[Option<String>]) -> SchemaRef {
     if names.len() != schema.fields().len() {
         return schema;
     }
-    let fields = schema.fields().iter().zip(names).map(|(field, name)| match name {
-        Some(name) => Arc::new(field.as_ref().clone().with_name(name)),
-        None => Arc::clone(field),
-    });
+    let fields = schema
+        .fields()
+        .iter()
+        .zip(names)
+        .map(|(field, name)| match name {
+            Some(name) => Arc::new(field.as_ref().clone().with_name(name)),
+            None => Arc::clone(field),
+        });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -267,7 +402,11 @@ fn with_values(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<LogicalPla
     Ok(plan.replace_params_with_values(&ParamValues::from(values))?)
 }
 
-async fn run(physical: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, sender: mpsc::Sender<Result<RecordBatch, DataFusionError>>) {
+async fn run(
+    physical: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    sender: mpsc::Sender<Result<RecordBatch, DataFusionError>>,
+) {
     let mut stream = match execute_stream(physical, context) {
         Ok(stream) => stream,
         Err(error) => return drop(sender.send(Err(error)).await),
@@ -283,11 +422,17 @@ async fn run(physical: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, sender
 impl Rows {
     /// The next rows; `None` when there are no more.
     pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let Some(batch) = self.batches.recv().await else { return Ok(None) };
+        let Some(batch) = self.batches.recv().await else {
+            return Ok(None);
+        };
         let batch = batch?;
-        self.left = self.left.checked_sub(batch.num_rows() as u64).ok_or_else(|| {
-            SqlError::new("54000", "the result has more rows than the limit").hint("add a LIMIT, or aggregate in the query")
-        })?;
+        self.left = self
+            .left
+            .checked_sub(batch.num_rows() as u64)
+            .ok_or_else(|| {
+                SqlError::new("54000", "the result has more rows than the limit")
+                    .hint("add a LIMIT, or aggregate in the query")
+            })?;
         Ok(Some(batch))
     }
 }

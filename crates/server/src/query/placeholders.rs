@@ -8,12 +8,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The types of a plan's parameters by name, `None` where nothing says.
-pub(crate) fn types(plan: &LogicalPlan) -> Result<HashMap<String, Option<DataType>>, DataFusionError> {
+pub(crate) fn types(
+    plan: &LogicalPlan,
+) -> Result<HashMap<String, Option<DataType>>, DataFusionError> {
     let mut types = plan.get_parameter_types()?;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Limit(limit) = node {
             let counts = [limit.skip.as_deref(), limit.fetch.as_deref()];
-            counts.into_iter().flatten().for_each(|count| set(&mut types, count, || Some(DataType::Int64)));
+            counts
+                .into_iter()
+                .flatten()
+                .for_each(|count| set(&mut types, count, || Some(DataType::Int64)));
         }
         let schema = inputs(node);
         node.apply_expressions(|expr| {
@@ -39,11 +44,20 @@ fn from_context(expr: &Expr, schema: &DFSchemaRef, types: &mut HashMap<String, O
     if let Expr::ScalarFunction(call) = expr
         && let ("array_has", [list, item]) = (call.name(), call.args.as_slice())
     {
-        set(types, list, || Some(DataType::List(Arc::new(Field::new_list_field(item.get_type(schema).ok()?, true)))));
+        set(types, list, || {
+            Some(DataType::List(Arc::new(Field::new_list_field(
+                item.get_type(schema).ok()?,
+                true,
+            ))))
+        });
     }
 }
 
-fn set(types: &mut HashMap<String, Option<DataType>>, expr: &Expr, of: impl FnOnce() -> Option<DataType>) {
+fn set(
+    types: &mut HashMap<String, Option<DataType>>,
+    expr: &Expr,
+    of: impl FnOnce() -> Option<DataType>,
+) {
     if let Expr::Placeholder(placeholder) = expr
         && let Some(found @ None) = types.get_mut(&placeholder.id)
     {

@@ -1,8 +1,8 @@
 //! The lines of the "Online Retail" data set.
 
-use arrow::csv::ReaderBuilder;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
+use arrow::csv::ReaderBuilder;
 use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::json;
 use std::fs::File;
@@ -12,7 +12,16 @@ use std::sync::Arc;
 
 /// The topics that lines go to.
 pub(super) const TOPICS: [&str; 2] = ["order_lines", "cancelled_lines"];
-const COLUMNS: [&str; 8] = ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"];
+const COLUMNS: [&str; 8] = [
+    "InvoiceNo",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "UnitPrice",
+    "CustomerID",
+    "Country",
+];
 
 /// A line of an invoice.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,22 +75,60 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
 
 /// The lines of a text with a header.
 pub(super) fn parse(text: &str) -> Result<Vec<Line>, String> {
-    let header = text.lines().next().unwrap_or_default().trim_start_matches('\u{feff}');
+    let header = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches('\u{feff}');
     if header != COLUMNS.join(",") {
-        return Err(format!("the file's first line must be {}, but is {header}", COLUMNS.join(",")));
+        return Err(format!(
+            "the file's first line must be {}, but is {header}",
+            COLUMNS.join(",")
+        ));
     }
-    let schema = Arc::new(Schema::new(COLUMNS.map(|name| Field::new(name, DataType::Utf8, true)).to_vec()));
-    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_header(true).build(Cursor::new(text)).map_err(|error| error.to_string())?;
-    let batches = reader.collect::<Result<Vec<RecordBatch>, _>>().map_err(|error| error.to_string())?;
+    let schema = Arc::new(Schema::new(
+        COLUMNS
+            .map(|name| Field::new(name, DataType::Utf8, true))
+            .to_vec(),
+    ));
+    let reader = ReaderBuilder::new(Arc::clone(&schema))
+        .with_header(true)
+        .build(Cursor::new(text))
+        .map_err(|error| error.to_string())?;
+    let batches = reader
+        .collect::<Result<Vec<RecordBatch>, _>>()
+        .map_err(|error| error.to_string())?;
     let all = concat_batches(&schema, &batches).map_err(|error| error.to_string())?;
-    let columns: Vec<_> = all.columns().iter().map(|column| column.as_string::<i32>()).collect();
+    let columns: Vec<_> = all
+        .columns()
+        .iter()
+        .map(|column| column.as_string::<i32>())
+        .collect();
     let line = |row: usize| -> Result<Line, String> {
-        let value = |column: usize| if columns[column].is_null(row) { "" } else { columns[column].value(row) };
-        let wrong = |column: usize| format!("line {}: {} is \"{}\"", row + 2, COLUMNS[column], value(column));
+        let value = |column: usize| {
+            if columns[column].is_null(row) {
+                ""
+            } else {
+                columns[column].value(row)
+            }
+        };
+        let wrong = |column: usize| {
+            format!(
+                "line {}: {} is \"{}\"",
+                row + 2,
+                COLUMNS[column],
+                value(column)
+            )
+        };
         let customer = match value(6) {
             "" => None,
             // The data set has them as 17850.0.
-            number => Some(number.trim_end_matches(".0").parse().map_err(|_| wrong(6))?),
+            number => Some(
+                number
+                    .trim_end_matches(".0")
+                    .parse()
+                    .map_err(|_| wrong(6))?,
+            ),
         };
         Ok(Line {
             invoice: value(0).to_owned(),
@@ -89,7 +136,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, String> {
             description: value(2).to_owned(),
             quantity: value(3).parse().map_err(|_| wrong(3))?,
             at: value(4).to_owned(),
-            unit_price: value(5).parse::<f64>().map(|_| value(5).to_owned()).map_err(|_| wrong(5))?,
+            unit_price: value(5)
+                .parse::<f64>()
+                .map(|_| value(5).to_owned())
+                .map_err(|_| wrong(5))?,
             customer,
             country: value(7).to_owned(),
         })
@@ -107,12 +157,19 @@ mod tests {
                     C1,85123A,\"A \"\"B\"\", C\",-6,2010-12-01 08:26:00,2.55,17850.0,EIRE\n\
                     2,X,,1,2010-12-01 08:26:00,0.001,,France\n";
         let lines = parse(text).unwrap();
-        assert_eq!((lines[0].topic(), lines[1].topic(), lines[1].customer), ("cancelled_lines", "order_lines", None));
+        assert_eq!(
+            (lines[0].topic(), lines[1].topic(), lines[1].customer),
+            ("cancelled_lines", "order_lines", None)
+        );
         assert_eq!(
             lines[0].json(),
             r#"{"invoice":"C1","sku":"85123A","description":"A \"B\", C","quantity":-6,"unit_price":2.55,"customer_id":17850,"country":"EIRE","ts":"2010-12-01 08:26:00"}"#
         );
         assert!(parse("a,b\n").unwrap_err().contains("first line"));
-        assert!(parse(&text.replace("-6", "six")).unwrap_err().contains("line 2: Quantity is \"six\""));
+        assert!(
+            parse(&text.replace("-6", "six"))
+                .unwrap_err()
+                .contains("line 2: Quantity is \"six\"")
+        );
     }
 }

@@ -58,7 +58,9 @@ pub struct Comparison {
 impl Replayed {
     /// Whether all views are what the batch computes.
     pub fn is_equal(&self) -> bool {
-        self.comparisons.iter().all(|comparison| comparison.differences.is_empty())
+        self.comparisons
+            .iter()
+            .all(|comparison| comparison.differences.is_empty())
     }
 }
 
@@ -86,11 +88,18 @@ pub(crate) fn command(replay: &Replay) -> Result<(), String> {
         wait_for_signal()?;
     }
     running.stop();
-    if equal { Ok(()) } else { Err("the views differ from the batch".to_owned()) }
+    if equal {
+        Ok(())
+    } else {
+        Err("the views differ from the batch".to_owned())
+    }
 }
 
 fn text(file: Option<&Path>) -> Result<String, String> {
-    file.map_or_else(|| Ok(SLICE.to_owned()), |file| lines::read(&PathBuf::from(file)))
+    file.map_or_else(
+        || Ok(SLICE.to_owned()),
+        |file| lines::read(&PathBuf::from(file)),
+    )
 }
 
 /// The engine with its broker, before and after the lines.
@@ -105,20 +114,40 @@ impl Running {
     fn start(workers: Option<usize>, pg: Option<SocketAddr>) -> Result<Self, String> {
         let broker = start_broker(SocketAddr::from(([127, 0, 0, 1], 0)), 0, None, 2)?;
         let records = Records::new(&broker.bootstrap_servers())?;
-        lines::TOPICS.iter().try_for_each(|topic| records.create_topic(topic))?;
+        lines::TOPICS
+            .iter()
+            .try_for_each(|topic| records.create_topic(topic))?;
         let engine = engine(workers, Some(&broker), &[])?;
-        engine.run(PIPELINE).map_err(|error| render(&error, PIPELINE, "pipeline.sql"))?;
-        let config = ServerConfig { pg, http: None, tries: 20, ..ServerConfig::default() };
+        engine
+            .run(PIPELINE)
+            .map_err(|error| render(&error, PIPELINE, "pipeline.sql"))?;
+        let config = ServerConfig {
+            pg,
+            http: None,
+            tries: 20,
+            ..ServerConfig::default()
+        };
         let server = pg.map(|_| Server::start(&engine, &config)).transpose()?;
-        Ok(Self { broker, engine, server, records })
+        Ok(Self {
+            broker,
+            engine,
+            server,
+            records,
+        })
     }
 
     fn connect_lines(&self) -> Vec<String> {
-        self.server.as_ref().map(|server| connect_lines(server, Some(&self.broker))).unwrap_or_default()
+        self.server
+            .as_ref()
+            .map(|server| connect_lines(server, Some(&self.broker)))
+            .unwrap_or_default()
     }
 
     /// Sends all lines, waits until they are in the views, and compares.
-    #[allow(clippy::disallowed_methods, reason = "the time that a replay takes is what it reports")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the time that a replay takes is what it reports"
+    )]
     fn replay(&self, text: &str) -> Result<Replayed, String> {
         let lines = lines::parse(text)?;
         let began = std::time::Instant::now();
@@ -128,7 +157,11 @@ impl Running {
         self.records.flush()?;
         self.wait(lines.len() as u64)?;
         let seconds = began.elapsed().as_secs_f64();
-        Ok(Replayed { lines: lines.len(), seconds, comparisons: self.compare(&lines)? })
+        Ok(Replayed {
+            lines: lines.len(),
+            seconds,
+            comparisons: self.compare(&lines)?,
+        })
     }
 
     /// Waits until so many rows are taken; a snapshot asked for after that has them.
@@ -139,7 +172,10 @@ impl Running {
                 return Err(failure.to_string());
             }
             if let Some(bad) = progress.bad.first() {
-                return Err(format!("{} records of {} are bad: {}", bad.records, bad.table, bad.reason));
+                return Err(format!(
+                    "{} records of {} are bad: {}",
+                    bad.records, bad.table, bad.reason
+                ));
             }
             if progress.rows >= rows {
                 return Ok(());
@@ -149,23 +185,48 @@ impl Running {
     }
 
     fn compare(&self, lines: &[Line]) -> Result<Vec<Comparison>, String> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| error.to_string())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| error.to_string())?;
         runtime.block_on(async {
             let batch = batch::Batch::new(lines)?;
             let session = self.engine.session();
             let mut comparisons = Vec::new();
             for (view, query) in batch::QUERIES {
-                let answer = self.engine.execute(&session, &format!("SELECT * FROM {view}")).await.map_err(|error| error.to_string())?;
-                let Some(Response::Rows { schema, batches }) = answer.into_iter().next() else { return Err(format!("{view} gave no rows")) };
+                let answer = self
+                    .engine
+                    .execute(&session, &format!("SELECT * FROM {view}"))
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let Some(Response::Rows { schema, batches }) = answer.into_iter().next() else {
+                    return Err(format!("{view} gave no rows"));
+                };
                 let expected = batch.run(query).await?;
                 let differences = batch::differences(&batches, &expected)?;
                 let rows = batches.iter().map(RecordBatch::num_rows).sum();
-                let first = self.engine.execute(&session, &format!("SELECT * FROM {view} ORDER BY {} LIMIT 5", batch::order(view))).await;
+                let first = self
+                    .engine
+                    .execute(
+                        &session,
+                        &format!(
+                            "SELECT * FROM {view} ORDER BY {} LIMIT 5",
+                            batch::order(view)
+                        ),
+                    )
+                    .await;
                 let head = match first.map_err(|error| error.to_string())?.into_iter().next() {
                     Some(Response::Rows { batches, .. }) => batches,
                     _ => Vec::new(),
                 };
-                comparisons.push(Comparison { view, rows, differences, schema, head });
+                comparisons.push(Comparison {
+                    view,
+                    rows,
+                    differences,
+                    schema,
+                    head,
+                });
             }
             Ok(comparisons)
         })
@@ -180,13 +241,34 @@ impl Running {
 /// Prints the heads of the views and whether they are right.
 fn show(replayed: &Replayed) -> Result<(), String> {
     for comparison in &replayed.comparisons {
-        let equal = if comparison.differences.is_empty() { "equal to the batch" } else { "NOT equal to the batch" };
-        say(&format!("\n{}: {} rows, {equal}", comparison.view, comparison.rows));
-        print::print(&comparison.schema, &comparison.head, Format::Table, "NULL").map_err(|error| error.to_string())?;
-        comparison.differences.iter().take(10).for_each(|line| say(line));
+        let equal = if comparison.differences.is_empty() {
+            "equal to the batch"
+        } else {
+            "NOT equal to the batch"
+        };
+        say(&format!(
+            "\n{}: {} rows, {equal}",
+            comparison.view, comparison.rows
+        ));
+        print::print(&comparison.schema, &comparison.head, Format::Table, "NULL")
+            .map_err(|error| error.to_string())?;
+        comparison
+            .differences
+            .iter()
+            .take(10)
+            .for_each(|line| say(line));
     }
     let rate = replayed.lines as f64 / replayed.seconds;
-    say(&format!("\n{} lines in {:.1} s: {rate:.0} rows/s from the file through Kafka into {} views", replayed.lines, replayed.seconds, replayed.comparisons.len()));
-    say(if replayed.is_equal() { "all views are equal to the batch" } else { "some views differ from the batch" });
+    say(&format!(
+        "\n{} lines in {:.1} s: {rate:.0} rows/s from the file through Kafka into {} views",
+        replayed.lines,
+        replayed.seconds,
+        replayed.comparisons.len()
+    ));
+    say(if replayed.is_equal() {
+        "all views are equal to the batch"
+    } else {
+        "some views differ from the batch"
+    });
     Ok(())
 }

@@ -49,7 +49,11 @@ async fn wild_startups() {
         let answer = answer(&running, &wild).await;
         assert!(answer.len() < 1_000, "{wild:?}");
     }
-    let ssl = answer(&running, &[&b"\0\0\0\x08\x04\xd2\x16\x2f"[..], &startup()].concat()).await;
+    let ssl = answer(
+        &running,
+        &[&b"\0\0\0\x08\x04\xd2\x16\x2f"[..], &startup()].concat(),
+    )
+    .await;
     assert!(ssl.starts_with(b"NR"), "{ssl:?}");
     assert_eq!(simple(&running.client().await, "SELECT 1").await, ["1"]);
 }
@@ -65,18 +69,39 @@ async fn wild_messages() {
         (b"Q\xff\xff\xff\xff".to_vec(), "08P01"),
         (b"Q\0\0\0\x01".to_vec(), "08P01"),
         (b"P\x3f\xff\xff\xff".to_vec(), "08P01"),
-        ([message(b'P', b"\0SELECT 1\0\0\0"), message(b'B', b"\0\0\0\0\0\0\0\x02\0\x01\0\x01"), message(b'S', b"")].concat(), "08P01"),
-        ([message(b'E', b"nosuch\0\0\0\0\0"), message(b'S', b"")].concat(), "34000"),
-        ([message(b'D', b"Snosuch\0"), message(b'S', b"")].concat(), "26000"),
+        (
+            [
+                message(b'P', b"\0SELECT 1\0\0\0"),
+                message(b'B', b"\0\0\0\0\0\0\0\x02\0\x01\0\x01"),
+                message(b'S', b""),
+            ]
+            .concat(),
+            "08P01",
+        ),
+        (
+            [message(b'E', b"nosuch\0\0\0\0\0"), message(b'S', b"")].concat(),
+            "34000",
+        ),
+        (
+            [message(b'D', b"Snosuch\0"), message(b'S', b"")].concat(),
+            "26000",
+        ),
     ] {
         let answer = answer(&running, &[startup(), wild.clone()].concat()).await;
-        assert!(holds(&answer, told), "{wild:?}: {}", String::from_utf8_lossy(&answer));
+        assert!(
+            holds(&answer, told),
+            "{wild:?}: {}",
+            String::from_utf8_lossy(&answer)
+        );
     }
     // A message that is announced and never sent costs a connection and nothing else.
     let mut waiting = Vec::new();
     for _ in 0..50 {
         let mut stream = TcpStream::connect(running.pg()).await.unwrap();
-        stream.write_all(&[startup(), b"Q\0\xff\xff\xffSELECT".to_vec()].concat()).await.unwrap();
+        stream
+            .write_all(&[startup(), b"Q\0\xff\xff\xffSELECT".to_vec()].concat())
+            .await
+            .unwrap();
         waiting.push(stream);
     }
     assert_eq!(simple(&running.client().await, "SELECT 1").await, ["1"]);
@@ -88,22 +113,50 @@ async fn texts_that_would_break_a_planner() {
     let client = running.client().await;
     for (text, code) in [
         (format!("SELECT 1{}", " + 1".repeat(100_000)), "54001"),
-        (format!("SELECT {}1{}", "(".repeat(3_000), ")".repeat(3_000)), "54001"),
+        (
+            format!("SELECT {}1{}", "(".repeat(3_000), ")".repeat(3_000)),
+            "54001",
+        ),
         (format!("SELECT {}1", " - ".repeat(5_000)), "54001"),
         (vec!["SELECT 1"; 3_000].join(" UNION ALL "), "54001"),
-        (format!("SELECT 1 WHERE 1 IN ({})", (0..1_000_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",")), "54001"),
+        (
+            format!(
+                "SELECT 1 WHERE 1 IN ({})",
+                (0..1_000_000)
+                    .map(|n| n.to_string())
+                    .collect::<Vec<_>>()
+                    .join(",")
+            ),
+            "54001",
+        ),
         (format!("SELECT {}", "NOT ".repeat(5_000) + "true"), "54001"),
-        (format!("SELECT {}", (0..10_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",")), "54011"),
+        (
+            format!(
+                "SELECT {}",
+                (0..10_000)
+                    .map(|n| n.to_string())
+                    .collect::<Vec<_>>()
+                    .join(",")
+            ),
+            "54011",
+        ),
         ("SELECT repeat('x', 2000000000)".to_owned(), "53200"),
         ("SELECT lpad('x', 2000000000)".to_owned(), "53200"),
         ("SELECT array_repeat(1, 2000000000)".to_owned(), "53200"),
-        ("SELECT generate_series(1, 1000000000000)".to_owned(), "53200"),
+        (
+            "SELECT generate_series(1, 1000000000000)".to_owned(),
+            "53200",
+        ),
     ] {
         let shown: String = text.chars().take(60).collect();
         assert_eq!(state(&client, &text).await, code, "{shown}");
     }
     // As deep and long as is allowed is planned, not crashed on.
-    for text in [format!("SELECT 1{}", " + 1".repeat(900)), vec!["SELECT 1"; 150].join(" UNION ALL "), format!("SELECT {}1{}", "(".repeat(90), ")".repeat(90))] {
+    for text in [
+        format!("SELECT 1{}", " + 1".repeat(900)),
+        vec!["SELECT 1"; 150].join(" UNION ALL "),
+        format!("SELECT {}1{}", "(".repeat(90), ")".repeat(90)),
+    ] {
         simple(&client, &text).await;
     }
 }
@@ -112,8 +165,14 @@ async fn texts_that_would_break_a_planner() {
 async fn queries_that_would_take_everything() {
     let running = Running::start();
     let client = running.client().await;
-    client.batch_execute("SET statement_timeout = '1500ms'").await.unwrap();
-    let crossed = (0..64).map(|n| format!("orders o{n}")).collect::<Vec<_>>().join(", ");
+    client
+        .batch_execute("SET statement_timeout = '1500ms'")
+        .await
+        .unwrap();
+    let crossed = (0..64)
+        .map(|n| format!("orders o{n}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     for text in [
         format!("SELECT count(*) FROM {crossed}"),
         "SELECT * FROM generate_series(1, 1000000000000)".to_owned(),
@@ -121,25 +180,52 @@ async fn queries_that_would_take_everything() {
         "SELECT array_agg(x) FROM generate_series(1, 100000000000) t(x)".to_owned(),
     ] {
         let (code, message) = refused(client.batch_execute(&text).await);
-        assert!(matches!(code.as_str(), "57014" | "53200" | "54000"), "{text}: {code} {message}");
+        assert!(
+            matches!(code.as_str(), "57014" | "53200" | "54000"),
+            "{text}: {code} {message}"
+        );
     }
     assert_eq!(simple(&client, "SELECT count(*) FROM orders").await, ["4"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_has_a_limit() {
-    let running = Running::with(QueryLimits { rows_max: 10_000, ..QueryLimits::default() }, PgLimits::default());
+    let running = Running::with(
+        QueryLimits {
+            rows_max: 10_000,
+            ..QueryLimits::default()
+        },
+        PgLimits::default(),
+    );
     let client = running.client().await;
-    assert_eq!(state(&client, "SELECT * FROM generate_series(1, 1000000)").await, "54000");
-    assert_eq!(simple(&client, "SELECT count(*) FROM generate_series(1, 1000000)").await, ["1000000"]);
+    assert_eq!(
+        state(&client, "SELECT * FROM generate_series(1, 1000000)").await,
+        "54000"
+    );
+    assert_eq!(
+        simple(&client, "SELECT count(*) FROM generate_series(1, 1000000)").await,
+        ["1000000"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_reads_is_left() {
-    let running = Running::with(QueryLimits::default(), PgLimits { patience: Duration::from_millis(500), ..PgLimits::default() });
+    let running = Running::with(
+        QueryLimits::default(),
+        PgLimits {
+            patience: Duration::from_millis(500),
+            ..PgLimits::default()
+        },
+    );
     let mut stream = TcpStream::connect(running.pg()).await.unwrap();
-    let query = message(b'Q', b"SELECT repeat('x', 1000) FROM generate_series(1, 10000000)\0");
-    stream.write_all(&[startup(), query].concat()).await.unwrap();
+    let query = message(
+        b'Q',
+        b"SELECT repeat('x', 1000) FROM generate_series(1, 10000000)\0",
+    );
+    stream
+        .write_all(&[startup(), query].concat())
+        .await
+        .unwrap();
     crate::support::eventually("the connection is closed", async || {
         // Nothing is read: that the server has let go shows when writing fails.
         stream.write_all(&message(b'H', b"")).await.is_err()
@@ -150,7 +236,13 @@ async fn a_client_that_never_reads_is_left() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_idle_connections_and_one_too_many() {
-    let running = Running::with(QueryLimits::default(), PgLimits { connections_max: 600, ..PgLimits::default() });
+    let running = Running::with(
+        QueryLimits::default(),
+        PgLimits {
+            connections_max: 600,
+            ..PgLimits::default()
+        },
+    );
     let mut idle = Vec::new();
     for _ in 0..600 {
         let mut stream = TcpStream::connect(running.pg()).await.unwrap();
@@ -161,17 +253,29 @@ async fn many_idle_connections_and_one_too_many() {
     }
     assert!(holds(&answer(&running, &startup()).await, "53300"));
     idle.truncate(500);
-    crate::support::eventually("there is room again", async || !holds(&answer(&running, &startup()).await, "53300")).await;
+    crate::support::eventually("there is room again", async || {
+        !holds(&answer(&running, &startup()).await, "53300")
+    })
+    .await;
     assert_eq!(simple(&running.client().await, "SELECT 1").await, ["1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn startups_that_are_never_finished() {
-    let running = Running::with(QueryLimits::default(), PgLimits { startup: Duration::from_millis(300), ..PgLimits::default() });
+    let running = Running::with(
+        QueryLimits::default(),
+        PgLimits {
+            startup: Duration::from_millis(300),
+            ..PgLimits::default()
+        },
+    );
     let mut stream = TcpStream::connect(running.pg()).await.unwrap();
     stream.write_all(b"\0\0\0\x20\0\x03").await.unwrap();
     let mut rest = Vec::new();
-    tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest))
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,5 +306,12 @@ async fn names_are_only_names() {
     let running = Running::start();
     let client = running.client().await;
     client.batch_execute("CREATE MATERIALIZED VIEW `<script>alert('x')</script>\"` AS SELECT id FROM order_lines").await.unwrap();
-    assert_eq!(simple(&client, "SELECT count(*) FROM \"<script>alert('x')</script>\"\"\"").await, ["4"]);
+    assert_eq!(
+        simple(
+            &client,
+            "SELECT count(*) FROM \"<script>alert('x')</script>\"\"\""
+        )
+        .await,
+        ["4"]
+    );
 }

@@ -1,6 +1,10 @@
 //! The ports of a running server, as clients meet them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on says where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that can't go on says where"
+)]
 #![allow(unreachable_pub, reason = "the modules of one test binary")]
 
 mod catalogs;

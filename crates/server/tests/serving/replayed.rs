@@ -9,7 +9,11 @@ fn the_slice_is_equal_to_the_batch() {
     for comparison in &replayed.comparisons {
         assert!(comparison.rows > 0, "{} is empty", comparison.view);
         let shown = &comparison.differences[..comparison.differences.len().min(10)];
-        assert!(comparison.differences.is_empty(), "{}: {shown:?}", comparison.view);
+        assert!(
+            comparison.differences.is_empty(),
+            "{}: {shown:?}",
+            comparison.view
+        );
     }
     assert_eq!(replayed.comparisons.len(), 5);
     assert!(replayed.is_equal());

@@ -33,19 +33,46 @@ pub struct Running {
 impl Running {
     /// A server with limits that tests can reach.
     pub fn start() -> Self {
-        Self::with(QueryLimits { query_bytes_max: 32 << 20, memory_bytes_max: 64 << 20, ..QueryLimits::default() }, PgLimits::default())
+        Self::with(
+            QueryLimits {
+                query_bytes_max: 32 << 20,
+                memory_bytes_max: 64 << 20,
+                ..QueryLimits::default()
+            },
+            PgLimits::default(),
+        )
     }
 
     /// A server with limits.
     pub fn with(query_limits: QueryLimits, pg_limits: PgLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("orders.jsonl");
-        std::fs::File::create(&path).unwrap().write_all(ORDERS.as_bytes()).unwrap();
-        let engine = Engine::new(Config { workers: 1, ..Config::default() });
-        engine.run(&PIPELINE.replace("${PATH}", path.to_str().unwrap())).unwrap();
+        std::fs::File::create(&path)
+            .unwrap()
+            .write_all(ORDERS.as_bytes())
+            .unwrap();
+        let engine = Engine::new(Config {
+            workers: 1,
+            ..Config::default()
+        });
+        engine
+            .run(&PIPELINE.replace("${PATH}", path.to_str().unwrap()))
+            .unwrap();
         engine.wait_end().unwrap();
-        let server = Server::start(&engine, &ServerConfig { query_limits, pg_limits, ..ServerConfig::default() }).unwrap();
-        Self { engine, server, _dir: dir }
+        let server = Server::start(
+            &engine,
+            &ServerConfig {
+                query_limits,
+                pg_limits,
+                ..ServerConfig::default()
+            },
+        )
+        .unwrap();
+        Self {
+            engine,
+            server,
+            _dir: dir,
+        }
     }
 
     /// The Postgres port.
@@ -55,7 +82,11 @@ impl Running {
 
     /// A client.
     pub async fn client(&self) -> Client {
-        let config = format!("host={} port={} user=shop dbname=millstream", self.pg().ip(), self.pg().port());
+        let config = format!(
+            "host={} port={} user=shop dbname=millstream",
+            self.pg().ip(),
+            self.pg().port()
+        );
         let (client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
         tokio::spawn(connection);
         client
@@ -75,7 +106,12 @@ pub async fn simple(client: &Client, text: &str) -> Vec<String> {
 
 fn rows(messages: Vec<SimpleQueryMessage>) -> Vec<String> {
     let line = |message: SimpleQueryMessage| match message {
-        SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|idx| row.get(idx).unwrap_or("~")).collect::<Vec<_>>().join("|")),
+        SimpleQueryMessage::Row(row) => Some(
+            (0..row.len())
+                .map(|idx| row.get(idx).unwrap_or("~"))
+                .collect::<Vec<_>>()
+                .join("|"),
+        ),
         _ => None,
     };
     messages.into_iter().filter_map(line).collect()
@@ -84,7 +120,9 @@ fn rows(messages: Vec<SimpleQueryMessage>) -> Vec<String> {
 /// The SQLSTATE and the message of a failure.
 pub fn refused<T: std::fmt::Debug>(result: Result<T, tokio_postgres::Error>) -> (String, String) {
     let error = result.unwrap_err();
-    let found = error.as_db_error().unwrap_or_else(|| panic!("not of the server: {error}"));
+    let found = error
+        .as_db_error()
+        .unwrap_or_else(|| panic!("not of the server: {error}"));
     (found.code().code().to_owned(), found.message().to_owned())
 }
 
@@ -99,7 +137,9 @@ pub async fn eventually(what: &str, mut is: impl AsyncFnMut() -> bool) {
         if is().await {
             return;
         }
-        tokio::time::timeout(Duration::from_millis(25), std::future::pending::<()>()).await.unwrap_err();
+        tokio::time::timeout(Duration::from_millis(25), std::future::pending::<()>())
+            .await
+            .unwrap_err();
     }
     panic!("{what}: not within ten seconds");
 }
