@@ -379,6 +379,12 @@ impl RelationPlanner for TableFunctions {
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
+        if let Some(plan) = crate::unnest::plan(&relation, context)? {
+            return Ok(RelationPlanning::Planned(Box::new(PlannedRelation {
+                plan,
+                alias: None,
+            })));
+        }
         let call = window_call(&relation).map_err(|error| {
             let hint = error
                 .hint

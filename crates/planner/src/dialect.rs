@@ -15,7 +15,7 @@ use sqlparser::ast::{
 };
 use std::ops::ControlFlow;
 
-use crate::{calls, group_windows};
+use crate::{calls, group_windows, unnest};
 
 /// Rewrites a query in place.
 pub(crate) fn rewrite_query(query: &mut Query) {
@@ -75,6 +75,7 @@ impl VisitorMut for Rewriter {
         for (idx, item) in select.projection.iter_mut().enumerate() {
             name_item(idx, item, &tables);
         }
+        unnest::rewrite(select);
         group_windows::rewrite(select);
         keep_named_frames(select, true);
         ControlFlow::Continue(())

@@ -25,6 +25,7 @@ mod reshape;
 mod source;
 mod time;
 pub mod types;
+mod unnest;
 mod values;
 mod window_tvf;
 

@@ -12,7 +12,7 @@ mod window;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DFSchemaRef};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan};
 use millstream_dataflow::graph::{Edge, Graph, Node, NodeId, NodeKind, ViewNode};
 use millstream_dataflow::operator::Bound;
 use millstream_dataflow::{Error, Expression, Partitioning, Result, Spec};
@@ -23,6 +23,7 @@ use crate::catalog::{Catalog, DeclaredTable};
 use crate::error::from_datafusion;
 use crate::expr;
 use crate::paths::{self, Layout, Wanted};
+use crate::unnest::Unnest;
 use crate::window_tvf::WindowTvf;
 
 /// What a query becomes: a view that is maintained, or rows for a table.
@@ -242,13 +243,11 @@ impl Lowering<'_> {
             LogicalPlan::Subquery(subquery) => self.lower(&subquery.subquery),
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Distinct(distinct) => self.distinct(distinct),
-            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
-            LogicalPlan::Extension(extension) => {
-                match extension.node.as_any().downcast_ref::<WindowTvf>() {
-                    Some(windows) => self.windows(windows),
-                    None => Err(unsupported(extension.node.name())),
-                }
-            }
+            LogicalPlan::Unnest(_) => Err(unsupported("UNNEST of a collection that is no column")
+                .hint(
+                    "put the collection into a view's column: FROM v, UNNEST(v.items) AS t (...)",
+                )),
+            LogicalPlan::Extension(extension) => self.extension(extension),
             LogicalPlan::Repartition(_)
             | LogicalPlan::Statement(_)
             | LogicalPlan::Explain(_)
@@ -258,6 +257,18 @@ impl Lowering<'_> {
             | LogicalPlan::Copy(_)
             | LogicalPlan::DescribeTable(_)
             | LogicalPlan::RecursiveQuery(_) => Err(unsupported(&plan.display().to_string())),
+        }
+    }
+
+    fn extension(&mut self, extension: &Extension) -> Result<Stream> {
+        let node = extension.node.as_any();
+        match (
+            node.downcast_ref::<WindowTvf>(),
+            node.downcast_ref::<Unnest>(),
+        ) {
+            (Some(windows), _) => self.windows(windows),
+            (None, Some(unnest)) => self.unnest(unnest),
+            (None, None) => Err(unsupported(extension.node.name())),
         }
     }
 

@@ -3,15 +3,15 @@
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
-use datafusion::logical_expr::{
-    Expr, Filter, LogicalPlan, Projection, SubqueryAlias, Union, Unnest,
-};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, SubqueryAlias, Union};
 use millstream_dataflow::{Expression, Result};
-use millstream_operators::{filter, project, union};
+use millstream_operators::{filter, project, union, unnest};
 use std::sync::Arc;
 
-use super::{Lowering, Stream, engine_schema, engine_type, top_k, unsupported};
+use super::aggregate::Columns;
+use super::{Lowering, Stream, engine_schema, engine_type, top_k};
 use crate::paths::Layout;
+use crate::unnest::Unnest;
 use crate::{expr, time};
 
 impl Lowering<'_> {
@@ -147,8 +147,30 @@ impl Lowering<'_> {
         Ok(self.stream(Arc::new(union::Union::new(schema)), &inputs, &plan.schema))
     }
 
-    pub(super) fn unnest(&self, plan: &Unnest) -> Result<Stream> {
-        Err(unsupported(&format!("UNNEST of {:?}", plan.exec_columns)))
+    pub(super) fn unnest(&mut self, plan: &Unnest) -> Result<Stream> {
+        let input = self.lower(&plan.input)?;
+        let width = input.schema.fields().len();
+        let mut columns = Columns::new(&input);
+        for column in input.names.columns() {
+            columns.add(&Expr::Column(column))?;
+        }
+        let collection = columns.add(&plan.collection)?;
+        let rows = columns.finish(self)?;
+        let names = plan.added();
+        let output = (0..width).collect();
+        let mut spec = unnest::Unnest::new(Arc::clone(&rows.schema), collection, output, &names)?;
+        if plan.kind.is_outer {
+            spec = spec.outer();
+        }
+        if let (true, Some(name)) = (plan.kind.is_numbered, names.last()) {
+            spec = spec.with_ordinality(name);
+        }
+        let names = datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(plan);
+        let stream = self.stream(Arc::new(spec), &[&rows], names);
+        Ok(Stream {
+            schema: engine_schema(names),
+            ..stream
+        })
     }
 
     /// A projection that leaves a rank out: the Top-N need not keep it right.
