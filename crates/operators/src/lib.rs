@@ -1,4 +1,7 @@
-//! millstream-operators
+//! The incremental operators: each takes deltas and puts out deltas, with work that follows the change and never the state.
+//!
+//! A module is an operator, or a family of operators with one algorithm: its spec (what the planner makes), and the running
+//! operator with its state. They know columns and expressions, and nothing of SQL, files or clocks.
 
 pub mod aggregate;
 mod deadline;
@@ -8,11 +11,11 @@ pub mod join;
 pub mod over;
 pub mod project;
 pub mod set_op;
+pub mod temporal_filter;
 #[cfg(test)]
 mod testing;
-pub mod union;
-pub mod window;
 pub mod top_k;
-pub mod upsert;
-pub mod temporal_filter;
+pub mod union;
 pub mod unnest;
+pub mod upsert;
+pub mod window;

@@ -1,5 +1,11 @@
 //! The cases of tests/conformance: what `millstream eval` prints is what Flink computed.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
