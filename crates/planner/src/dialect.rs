@@ -78,6 +78,10 @@ impl VisitorMut for Rewriter {
         unnest::rewrite(select);
         group_windows::rewrite(select);
         keep_named_frames(select, true);
+        // After the window of a GROUP BY has become columns: positions are bare numbers.
+        if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+            exprs.iter_mut().for_each(keep_number);
+        }
         ControlFlow::Continue(())
     }
 
@@ -150,16 +154,17 @@ fn keep_frame(window: &mut WindowSpec, kept: bool) {
         return;
     };
     for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
-        if let WindowFrameBound::Preceding(Some(rows)) | WindowFrameBound::Following(Some(rows)) =
+        let (WindowFrameBound::Preceding(Some(rows)) | WindowFrameBound::Following(Some(rows))) =
             bound
+        else {
+            continue;
+        };
+        if let Expr::Value(ValueWithSpan {
+            value: Value::Number(_, mark),
+            ..
+        }) = rows.as_mut()
         {
-            if let Expr::Value(ValueWithSpan {
-                value: Value::Number(_, mark),
-                ..
-            }) = rows.as_mut()
-            {
-                *mark = kept;
-            }
+            *mark = kept;
         }
     }
 }

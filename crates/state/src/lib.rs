@@ -1,4 +1,8 @@
-//! millstream-state
+//! What operators remember, in columns: groups by key, rows by key, views.
+//!
+//! * [`GroupIndex`]: rows of keys to dense group numbers, a batch at a time.
+//! * [`RowLog`] and [`Arrangement`]: rows, and the rows of a key.
+//! * [`ViewTable`]: the integral of a view, read through snapshots.
 
 mod arrangement;
 mod group_index;
