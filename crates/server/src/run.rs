@@ -4,11 +4,15 @@ use millstream_broker::Broker;
 use millstream_engine::{Config, Engine, render};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::check::read_all;
 use crate::cli::Run;
 use crate::kafka::{Records, declared_topics, start_broker};
 use crate::server::{Server, ServerConfig, raise_file_limit};
+
+/// Longer than a reader's poll.
+const READERS_LEAVE: Duration = Duration::from_millis(400);
 
 /// Runs files until SIGINT or SIGTERM.
 pub(crate) fn run(run: &Run) -> Result<(), String> {
@@ -149,5 +153,9 @@ pub(crate) fn stop(engine: Engine, server: Option<Server>, broker: Option<Broker
     }
     engine.stop();
     drop(engine);
-    drop(broker);
+    if let Some(broker) = broker {
+        // Readers end by themselves when their poll does; a broker that goes before them would look like a fault in the logs.
+        std::thread::park_timeout(READERS_LEAVE);
+        drop(broker);
+    }
 }
