@@ -9,12 +9,14 @@ use arrow::datatypes::{
     DataType, FieldRef, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
     TimeUnit,
 };
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, resources_datafusion_err};
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature,
 };
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -53,6 +55,24 @@ pub(crate) fn register(context: &SessionContext) {
             context.register_udf(ScalarUDF::new_from_impl(Bounded { inner, grows }));
         }
     }
+}
+
+/// How many rows a batch of a plan may have: a constant stands in every row of a batch, so that long ones make batches short.
+pub(crate) fn batch_rows(plan: &LogicalPlan) -> Result<usize> {
+    const ROWS: usize = 8_192;
+    let mut longest = 1;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Literal(value, _) = expr {
+                    longest = longest.max(value.size());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    let bytes = usize::try_from(RESULT_BYTES_MAX).unwrap_or(usize::MAX);
+    Ok((bytes / longest).clamp(1, ROWS))
 }
 
 #[derive(Debug)]

@@ -20,6 +20,7 @@ mod variables;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -30,9 +31,10 @@ use datafusion::execution::{FunctionRegistry, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as DFStatement;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use millstream_engine::{Engine, Response};
 use pgwire::api::Type;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::runtime::Handle;
@@ -248,9 +250,12 @@ impl Queries {
         });
         let (physical, context) = self
             .planning(move |handle| {
-                let state = queries.state(variables);
+                let mut state = queries.state(variables);
                 let plan = with_values(planned.plan.clone(), values)?;
                 let plan = state.optimize(&plan)?;
+                let options = state.config_mut().options_mut();
+                options.execution.batch_size =
+                    ConfigNonZeroUsize::try_new(bounded::batch_rows(&plan)?)?;
                 let plan = queries.engine.freeze(plan)?;
                 let physical =
                     handle.block_on(state.query_planner().create_physical_plan(&plan, &state))?;
@@ -402,21 +407,39 @@ fn with_values(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<LogicalPla
     Ok(plan.replace_params_with_values(&ParamValues::from(values))?)
 }
 
+/// Runs a plan; a panic in it is an error of the query, never an early end that looks like all rows.
 async fn run(
     physical: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
     sender: mpsc::Sender<Result<RecordBatch, DataFusionError>>,
 ) {
-    let mut stream = match execute_stream(physical, context) {
-        Ok(stream) => stream,
-        Err(error) => return drop(sender.send(Err(error)).await),
-    };
+    let batches = AssertUnwindSafe(send_batches(physical, context, &sender));
+    let ended = batches.catch_unwind().await.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().cloned();
+        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
+        Err(DataFusionError::Internal(format!(
+            "the query panicked: {}",
+            said.unwrap_or_default()
+        )))
+    });
+    if let Err(error) = ended {
+        // Who asked may have gone.
+        let _ = sender.send(Err(error)).await;
+    }
+}
+
+async fn send_batches(
+    physical: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    sender: &mpsc::Sender<Result<RecordBatch, DataFusionError>>,
+) -> Result<(), DataFusionError> {
+    let mut stream = execute_stream(physical, context)?;
     while let Some(batch) = stream.next().await {
-        let failed = batch.is_err();
-        if sender.send(batch).await.is_err() || failed {
-            return;
+        if sender.send(Ok(batch?)).await.is_err() {
+            break;
         }
     }
+    Ok(())
 }
 
 impl Rows {

@@ -189,6 +189,20 @@ async fn queries_that_would_take_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_constant_is_not_copied_into_every_row_at_once() {
+    let running = Running::start();
+    let client = running.client().await;
+    let long = "x".repeat(3 << 20);
+    let query = format!(
+        "SELECT count(*), min(length(s)) FROM (SELECT '{long}' || (n % 2) AS s FROM generate_series(1, 300) t(n))"
+    );
+    assert_eq!(
+        simple(&client, &query).await,
+        [format!("300|{}", (3 << 20) + 1)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_result_has_a_limit() {
     let running = Running::with(
         QueryLimits {
