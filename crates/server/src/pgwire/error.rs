@@ -127,7 +127,8 @@ impl From<Malformed> for SqlError {
 }
 
 impl From<Error> for SqlError {
-    fn from(error: Error) -> Self {
+    fn from(mut error: Error) -> Self {
+        error.message = own_words(error.message);
         let state = match error.kind {
             Kind::User => user_state(&error),
             Kind::Retryable => "58000",
@@ -178,15 +179,16 @@ fn user_state(error: &Error) -> &'static str {
 
 fn data_state(message: &str) -> &'static str {
     let has = |part: &str| message.contains(part);
-    if has("Divide by zero") || has("divide by zero") || has("ivision by zero") {
+    if message.starts_with("view \"") {
+        // A view that is not there to be read, whatever its operator died of.
+        "55000"
+    } else if has("Divide by zero") || has("divide by zero") || has("ivision by zero") {
         "22012"
     } else if has("verflow") || has("out of range") {
         "22003"
     } else if has("Cast error") || has("Parser error") || has("cannot parse") || has("Cannot cast")
     {
         "22P02"
-    } else if message.starts_with("view \"") {
-        "55000"
     } else {
         "22000"
     }
@@ -208,7 +210,7 @@ impl From<DataFusionError> for SqlError {
                 .next()
                 .unwrap_or_default()
                 .replace("sql parser error: ", ""),
-            None => worded.message,
+            None => own_words(worded.message),
         };
         // What could have been meant instead is not what is wrong.
         let (message, detail) = match message.split_once("Valid fields are") {
@@ -226,6 +228,27 @@ impl From<DataFusionError> for SqlError {
             hint: boxed(worded.hint),
             at: worded.at.or(syntax),
         }
+    }
+}
+
+/// A message without the names that libraries put before it.
+fn own_words(message: String) -> String {
+    const NAMES: [&str; 6] = [
+        "Execution error: ",
+        "Arrow error: ",
+        "External error: ",
+        "Optimizer rule 'simplify_expressions' failed\ncaused by\n",
+        "type_coercion\ncaused by\n",
+        "Internal error: ",
+    ];
+    let mut rest = message.as_str();
+    while let Some(shorter) = NAMES.iter().find_map(|name| rest.strip_prefix(name)) {
+        rest = shorter;
+    }
+    if rest.len() == message.len() {
+        message
+    } else {
+        rest.to_owned()
     }
 }
 

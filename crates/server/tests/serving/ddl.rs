@@ -94,7 +94,9 @@ async fn what_fails_says_so_and_the_rest_goes_on() {
         client.simple_query("SELECT * FROM broken").await.is_err()
     })
     .await;
-    let (_, message) = refused(client.simple_query("SELECT * FROM broken").await);
+    let (code, message) = refused(client.simple_query("SELECT * FROM broken").await);
+    assert_eq!(code, "55000", "{message}");
+    assert!(message.starts_with("view \"broken\""), "{message}");
     assert!(
         message.contains("broken") || message.to_lowercase().contains("zero"),
         "{message}"
