@@ -4,14 +4,17 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::context::SessionContext;
-use millstream_dataflow::graph::{Graph, NodeId};
+use millstream_dataflow::graph::{Graph, Node, NodeId, NodeKind};
+use millstream_dataflow::source::Offset;
 use millstream_dataflow::{Error, Result};
 use millstream_planner::catalog::Relation;
 use millstream_planner::{Planner, Target, explain};
 use millstream_runtime::{Extension, Job, Progress};
 use millstream_sql::{Explain, Spanned, Statement};
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::script::{Declarations, located, words};
 use crate::{ad_hoc, describe};
@@ -218,7 +221,7 @@ impl Engine {
 
     fn change(&self, statement: &Spanned<Statement>, text: &str) -> Result<Response> {
         let mut state = self.inner.state.lock();
-        let (tag, extension) = match &statement.node {
+        let (tag, addition) = match &statement.node {
             Statement::Explain(explain) => return state.explain(explain, text),
             Statement::Show(show) => return describe::show(&state, show),
             Statement::ShowSettings => return describe::settings(&state),
@@ -232,9 +235,7 @@ impl Engine {
         let notes = std::mem::take(&mut state.declared.notes);
         // Readers go on while the addition catches up.
         drop(state);
-        extension
-            .map_or(Ok(()), |extension| extension.wait())
-            .map_err(from_runtime)?;
+        addition.map_or(Ok(()), |addition| addition.wait())?;
         Ok(Response::Done {
             tag: tag.to_owned(),
             notes,
@@ -340,24 +341,37 @@ impl State {
     }
 
     /// Plans what is wanted and adds it to the job. What is added to a running job catches up first.
-    fn start(&mut self, config: &Config) -> Result<Option<Extension>> {
+    fn start(&mut self, config: &Config) -> Result<Option<Addition>> {
         if self.declared.queries.is_empty() {
             return Ok(None);
         }
         let planned = self.plan()?;
         self.declared.notes.extend(planned.warnings);
-        let mut extension = None;
+        let mut addition = None;
         match &self.job {
-            Some(job) => extension = Some(job.extend(planned.graph.clone()).map_err(from_runtime)?),
+            Some(job) => {
+                let extension = job.extend(planned.graph.clone()).map_err(from_runtime)?;
+                let is_source = |node: &&Node| matches!(node.kind, NodeKind::Source(_));
+                let sources = planned
+                    .graph
+                    .nodes
+                    .iter()
+                    .filter(is_source)
+                    .map(|node| node.id)
+                    .collect();
+                addition = Some(Addition {
+                    job: Arc::clone(job),
+                    extension,
+                    sources,
+                });
+            }
             None => {
-                self.job = Some(Arc::new(
-                    Job::start(planned.graph.clone(), self.job_config(config))
-                        .map_err(from_runtime)?,
-                ))
+                let job = Job::start(planned.graph.clone(), self.job_config(config));
+                self.job = Some(Arc::new(job.map_err(from_runtime)?));
             }
         }
         self.graph.nodes.extend(planned.graph.nodes);
-        Ok(extension)
+        Ok(addition)
     }
 
     fn job_config(&self, config: &Config) -> millstream_runtime::Config {
@@ -424,6 +438,57 @@ impl State {
         self.declared.planner.forget(&gone);
         self.graph.nodes.retain(|node| !gone.contains(&node.id));
         Ok(())
+    }
+}
+
+/// What was added to a running job.
+struct Addition {
+    job: Arc<Job>,
+    extension: Extension,
+    /// The sources that nothing read before: they begin with the addition.
+    sources: Vec<NodeId>,
+}
+
+impl Addition {
+    /// Waits until the addition is part of the job, and its own sources have come to where they ended when they began.
+    fn wait(&self) -> Result<()> {
+        self.extension.wait().map_err(from_runtime)?;
+        let mut ends: BTreeMap<(NodeId, String), Offset> = BTreeMap::new();
+        while !self
+            .sources
+            .iter()
+            .all(|source| self.is_read(*source, &mut ends))
+        {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    fn is_read(&self, source: NodeId, ends: &mut BTreeMap<(NodeId, String), Offset>) -> bool {
+        let progress = self.job.progress();
+        let failed = progress
+            .nodes
+            .iter()
+            .any(|node| node.id == source && node.failure.is_some());
+        let mut partitions = progress
+            .partitions
+            .iter()
+            .filter(|partition| partition.source == source)
+            .peekable();
+        if failed || progress.ended {
+            return true;
+        }
+        // A reader that cannot tell where its partition ends is not waited for, nor one that has nobody to ask.
+        partitions.peek().is_some()
+            && partitions.all(|partition| {
+                let Some(end) = partition.end else {
+                    return partition.ended || partition.retrying.is_some() || partition.rows > 0;
+                };
+                let end = *ends
+                    .entry((source, partition.partition.clone()))
+                    .or_insert(end);
+                partition.ended || partition.retrying.is_some() || partition.position >= end
+            })
     }
 }
 

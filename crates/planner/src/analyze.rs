@@ -37,8 +37,8 @@ use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext, OptimizerRule
 use millstream_functions::cast::{self, CharLen, Mode, Target};
 use std::sync::Arc;
 
-use crate::aggregates;
 use crate::types::FLINK_TYPE;
+use crate::{aggregates, clock_filter};
 
 /// Gives a bound plan its final types.
 pub(crate) fn analyze(plan: LogicalPlan, time_zone: &str) -> Result<LogicalPlan> {
@@ -69,6 +69,7 @@ pub(crate) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan> {
             "DISTINCT ON can't be maintained\nhint: use ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...) and keep row 1"
         );
     }
+    let plan = clock_filter::fix(plan)?;
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),

@@ -11,6 +11,7 @@ mod analyze;
 mod bind;
 mod calls;
 pub mod catalog;
+mod clock_filter;
 mod declare;
 mod dialect;
 mod error;

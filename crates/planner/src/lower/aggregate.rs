@@ -53,7 +53,7 @@ impl Lowering<'_> {
             .map(|(call, field)| columns.call(call, field))
             .collect::<Result<Vec<_>>>()?;
         let rows = columns.finish(self)?;
-        let expiry = expiry(&schema, keys.len());
+        let expiry = expiry(&schema, keys.len()).filter(|_| !rows.clocked);
         let spec = aggregate::Aggregate::new(
             Arc::clone(&rows.schema),
             key_columns,
@@ -83,7 +83,7 @@ impl Lowering<'_> {
             .collect();
         let rows = self.project(rows, exprs, names, Arc::clone(&schema))?;
         let columns = (0..schema.fields().len()).collect();
-        let spec: Arc<dyn Spec> = match expiry(&schema, keys.len()) {
+        let spec: Arc<dyn Spec> = match expiry(&schema, keys.len()).filter(|_| !rows.clocked) {
             // An aggregate without calls is the distinct keys, and knows when windows have closed.
             Some(column) => Arc::new(aggregate::Aggregate::new(
                 Arc::clone(&schema),

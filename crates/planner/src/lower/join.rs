@@ -176,6 +176,9 @@ impl Lowering<'_> {
         right: &Stream,
         keys: &[Key],
     ) -> Option<Expiry> {
+        if left.clocked || right.clocked {
+            return None;
+        }
         let is_end = |stream: &Stream, idx: usize| {
             time::role(stream.schema.field(idx)) == Some(Role::WindowEnd)
         };

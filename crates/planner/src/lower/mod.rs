@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, DeclaredTable};
+use crate::clock_filter::ClockFilter;
 use crate::error::from_datafusion;
 use crate::expr;
 use crate::paths::{self, Layout, Wanted};
@@ -69,6 +70,8 @@ pub(crate) struct Stream {
     pub append_only: bool,
     /// Columns that identify a row, if the plan guarantees some.
     pub key: Option<Vec<usize>>,
+    /// Whether rows leave as the wall clock moves: then also after the watermark has passed them.
+    pub clocked: bool,
 }
 
 /// Plans queries into one job: what runs already is shared.
@@ -262,6 +265,9 @@ impl Lowering<'_> {
 
     fn extension(&mut self, extension: &Extension) -> Result<Stream> {
         let node = extension.node.as_any();
+        if let Some(filter) = node.downcast_ref::<ClockFilter>() {
+            return self.while_true(&filter.input, &filter.predicate);
+        }
         match (
             node.downcast_ref::<WindowTvf>(),
             node.downcast_ref::<Unnest>(),
@@ -354,6 +360,7 @@ impl Lowering<'_> {
             partitioning,
             append_only,
             key: None,
+            clocked: inputs.iter().any(|input| input.clocked),
         }
     }
 

@@ -87,18 +87,20 @@ impl Lowering<'_> {
             return Ok(stream);
         }
         let input = self.lower_raw(&filter.input)?;
-        let (timed, plain): (Vec<&Expr>, Vec<&Expr>) = split_conjunction(&filter.predicate)
+        self.filtered(&input, &filter.predicate)
+    }
+
+    /// The rows of a plan while a condition on the clock is true; what it says besides is an ordinary filter.
+    pub(super) fn while_true(&mut self, plan: &LogicalPlan, predicate: &Expr) -> Result<Stream> {
+        let input = self.lower_raw(plan)?;
+        let (timed, plain): (Vec<&Expr>, Vec<&Expr>) = split_conjunction(predicate)
             .into_iter()
             .partition(|expr| super::temporal::has_now(expr));
         let filtered = match conjunction(plain.into_iter().cloned()) {
             Some(predicate) => self.filtered(&input, &predicate)?,
             None => input,
         };
-        if timed.is_empty() {
-            Ok(filtered)
-        } else {
-            self.temporal(&filtered, &timed)
-        }
+        self.temporal(&filtered, &timed)
     }
 
     /// The rows of a stream where a predicate is true.

@@ -118,6 +118,7 @@ impl Lowering<'_> {
             append_only: changes == Changes::AppendOnly,
             // Only a changelog keeps to the key; appended rows may repeat it.
             key: key.clone().filter(|_| changes != Changes::AppendOnly),
+            clocked: false,
         };
         match (changes, key) {
             (Changes::Upsert(_), Some(key)) => {
@@ -202,6 +203,7 @@ impl Lowering<'_> {
             partitioning: Partitioning::Any,
             append_only: true,
             key: None,
+            clocked: false,
         };
         self.planner.views.insert(view, stream);
         Ok(Some(node))
@@ -265,6 +267,7 @@ impl Lowering<'_> {
             partitioning: Partitioning::Any,
             append_only: true,
             key: None,
+            clocked: false,
         })
     }
 }

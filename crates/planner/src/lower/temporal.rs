@@ -71,6 +71,7 @@ impl Lowering<'_> {
         Ok(Stream {
             layout: input.layout.clone(),
             key: input.key.clone(),
+            clocked: true,
             ..stream
         })
     }

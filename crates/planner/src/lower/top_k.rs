@@ -1,38 +1,78 @@
 //! Top-N: a filter on ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...), and ORDER BY with LIMIT.
 
 use arrow::datatypes::Schema;
-use datafusion::common::{Column, DFSchemaRef, ScalarValue};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, FetchType, Filter, Limit, LogicalPlan, Operator, SkipType, Sort, SortExpr,
-    Window, WindowFunctionDefinition,
+    BinaryExpr, Expr, FetchType, Filter, Limit, LogicalPlan, Operator, Projection, SkipType, Sort,
+    SortExpr, Window, WindowFunctionDefinition,
 };
 use millstream_dataflow::{Error, Result};
 use millstream_operators::top_k::{Order, Rank, TopK};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::aggregate::Columns;
+use super::rows::unaliased;
 use super::{Lowering, Stream, engine_schema, unsupported};
+use crate::error::from_datafusion;
 use crate::time::{self, Role};
+
+/// A filter on a ranking: the rank as the filter names it, the ranking, and a choice of columns between the two.
+struct Ranked<'a> {
+    rank: Column,
+    window: &'a Window,
+    chosen: Option<&'a Projection>,
+}
+
+impl<'a> Ranked<'a> {
+    fn below(filter: &'a Filter) -> Option<Self> {
+        let (window, chosen) = match filter.input.as_ref() {
+            LogicalPlan::Window(window) => (window, None),
+            LogicalPlan::Projection(projection) => match projection.input.as_ref() {
+                LogicalPlan::Window(window) => (window, Some(projection)),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let [_] = window.window_expr.as_slice() else {
+            return None;
+        };
+        let idx = window.input.schema().fields().len();
+        let rank = Column::from(window.schema.qualified_field(idx));
+        let Some(projection) = chosen else {
+            return Some(Self {
+                rank,
+                window,
+                chosen,
+            });
+        };
+        let is_rank =
+            |expr: &Expr| matches!(unaliased(expr), Expr::Column(column) if *column == rank);
+        let named = projection.expr.iter().position(is_rank)?;
+        let rank = Column::from(projection.schema.qualified_field(named));
+        Some(Self {
+            rank,
+            window,
+            chosen,
+        })
+    }
+}
 
 /// The column that a filter ranks by, where it is a filter on a ranking.
 pub(super) fn rank_column(filter: &Filter) -> Option<Column> {
-    let LogicalPlan::Window(window) = filter.input.as_ref() else {
-        return None;
-    };
-    let [_] = window.window_expr.as_slice() else {
-        return None;
-    };
-    let idx = window.input.schema().fields().len();
-    Some(Column::from(window.schema.qualified_field(idx)))
+    Ranked::below(filter).map(|ranked| ranked.rank)
 }
 
 impl Lowering<'_> {
-    /// A filter on a rank, if `filter` is one; with the rank as the last column or without.
+    /// A filter on a rank, if `filter` is one; with the rank among the columns or without.
     pub(super) fn top_k(&mut self, filter: &Filter, with_rank: bool) -> Result<Option<Stream>> {
-        let (Some(rank), LogicalPlan::Window(window)) =
-            (rank_column(filter), filter.input.as_ref())
+        let Some(Ranked {
+            rank,
+            window,
+            chosen,
+        }) = Ranked::below(filter)
         else {
             return Ok(None);
         };
@@ -46,11 +86,36 @@ impl Lowering<'_> {
         }
         let needs_rank = with_rank || rest.iter().any(|expr| expr.column_refs().contains(&rank));
         let Some(limit) = limit else { return Ok(None) };
-        let ranked = self.ranking(window, Some(limit), needs_rank)?;
+        let mut ranked = self.ranking(window, Some(limit), needs_rank)?;
+        if let Some(projection) = chosen {
+            ranked = self.choose(&ranked, projection, (!needs_rank).then_some(&rank))?;
+        }
         match conjunction(rest) {
             Some(rest) => self.filtered(&ranked, &rest).map(Some),
             None => Ok(Some(ranked)),
         }
+    }
+
+    /// A projection of ranked rows, without the rank if that is not there.
+    fn choose(
+        &mut self,
+        ranked: &Stream,
+        projection: &Projection,
+        left_out: Option<&Column>,
+    ) -> Result<Stream> {
+        let columns = projection.schema.iter().zip(&projection.expr);
+        let kept = columns.filter(|((table, field), _)| {
+            left_out
+                != Some(&Column::new(
+                    table.map(|table| (*table).clone()),
+                    field.name(),
+                ))
+        });
+        let (fields, exprs): (Vec<_>, Vec<Expr>) = kept
+            .map(|((table, field), expr)| ((table.cloned(), Arc::clone(field)), expr.clone()))
+            .unzip();
+        let names = DFSchema::new_with_metadata(fields, HashMap::new()).map_err(from_datafusion)?;
+        self.select(ranked, &exprs, &Arc::new(names))
     }
 
     /// Rows with their rank.
@@ -61,7 +126,7 @@ impl Lowering<'_> {
         with_rank: bool,
     ) -> Result<Stream> {
         let (function, params) = match window.window_expr.as_slice() {
-            [one] => match super::rows::unaliased(one) {
+            [one] => match unaliased(one) {
                 Expr::WindowFunction(call) => {
                     let WindowFunction { fun, params } = call.as_ref();
                     (fun, params)
@@ -128,7 +193,8 @@ impl Lowering<'_> {
         let window_end = partition
             .iter()
             .copied()
-            .find(|idx| time::role(rows.schema.field(*idx)) == Some(Role::WindowEnd));
+            .find(|idx| time::role(rows.schema.field(*idx)) == Some(Role::WindowEnd))
+            .filter(|_| !rows.clocked);
         let limit = ranking.limit.unwrap_or(u64::MAX);
         let is_latest = keeps_latest(&rows.schema, &order, limit);
         // Columns that only order or partition are left out again; the rank is last.

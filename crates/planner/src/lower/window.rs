@@ -63,6 +63,10 @@ impl Lowering<'_> {
         }
         check_session(windows, &plain)?;
         let input = self.lower_raw(&windows.input)?;
+        if input.clocked {
+            return Err(Error::user("rows that leave as time passes can't be taken out of a window that has closed")
+                .hint("put the condition on NOW() above the window: WHERE window_end > NOW() - INTERVAL '1' HOUR over its results"));
+        }
         let mut columns = Columns::new(&input);
         let time_column = columns.add(&windows.time)?;
         let key_columns = columns.add_all(plain.iter().copied())?;
