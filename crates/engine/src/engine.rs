@@ -152,8 +152,15 @@ impl Engine {
                 .take(statement, text, false)
                 .map_err(|error| located(error, statement.span, text))?;
         }
-        let parsed = millstream_sql::parse_query(query).map_err(|error| syntax(&error))?;
-        let plan = state.declared.binder().query(&parsed.ast)?;
+        // The place in the query's text says nothing in the file's.
+        let of_query = |error: Error| Error { at: None, ..error }.context("the query");
+        let parsed =
+            millstream_sql::parse_query(query).map_err(|error| of_query(syntax(&error)))?;
+        let plan = state
+            .declared
+            .binder()
+            .query(&parsed.ast)
+            .map_err(of_query)?;
         state
             .declared
             .materialize(QUERY_VIEW, plan, query.to_owned())?;

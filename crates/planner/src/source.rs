@@ -485,3 +485,81 @@ fn greatest<T: arrow::array::ArrowPrimitiveType<Native = i64>>(
         (0..times.len()).find(|row| times.is_valid(*row) && Some(times.value(*row)) == max);
     (max, position.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use arrow::array::{Int32Array, TimestampMillisecondArray};
+    use arrow::datatypes::Schema;
+    use millstream_sql::Statement;
+
+    const DAY_MS: i64 = 86_400_000;
+
+    fn prepare(options: &str, rows: &[(Option<i64>, i64)]) -> Prepared {
+        let sql = format!(
+            "CREATE TABLE t (id INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND)
+             WITH ('connector' = 'kafka', 'topic' = 't', 'properties.bootstrap.servers' = 'nowhere:9092', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json' {options})"
+        );
+        let statements = millstream_sql::parse(&sql).unwrap();
+        let Statement::CreateTable(create) = &statements[0].node else {
+            panic!("no table")
+        };
+        let table = crate::declare(&Catalog::default(), create, "UTC").unwrap();
+        let wanted = BTreeSet::from([vec!["id".to_owned()], vec!["ts".to_owned()]]);
+        let (node, _) = source(&table, &wanted, None).unwrap();
+        let schema = node.source.schema();
+        let columns: Vec<ArrayRef> = schema
+            .fields()
+            .iter()
+            .map(|field| -> ArrayRef {
+                match field.name().as_str() {
+                    "id" => Arc::new(Int32Array::from_iter_values(0..rows.len() as i32)),
+                    "ts" => Arc::new(
+                        rows.iter()
+                            .map(|row| row.0)
+                            .collect::<TimestampMillisecondArray>(),
+                    ),
+                    _ => {
+                        let times = rows
+                            .iter()
+                            .map(|row| Some(row.1))
+                            .collect::<TimestampMillisecondArray>();
+                        compute::cast(&times, field.data_type()).unwrap()
+                    }
+                }
+            })
+            .collect();
+        let schema = Schema::new(schema.fields().clone());
+        let batch = RecordBatch::try_new(Arc::new(schema), columns).unwrap();
+        node.prepare.prepare(Delta::inserts(batch)).unwrap()
+    }
+
+    #[test]
+    fn an_absurd_time_is_refused_and_does_not_move_the_watermark() {
+        let rows = [
+            (Some(5_000), 5_000),
+            (Some(5_000 + 2 * DAY_MS), 5_000),
+            (None, 5_000),
+            (Some(4_000), 5_000),
+        ];
+        let prepared = prepare("", &rows);
+        assert_eq!(prepared.watermark_ms, Some(4_000));
+        assert_eq!(prepared.delta.rows(), 2);
+        let refused: Vec<usize> = prepared.refused.iter().map(|(row, _)| *row).collect();
+        assert_eq!(refused, [1, 2]);
+        assert!(
+            prepared.refused[0].1.contains("172800000 ms ahead"),
+            "{:?}",
+            prepared.refused
+        );
+    }
+
+    #[test]
+    fn the_cap_can_be_lifted() {
+        let rows = [(Some(5_000 + 2 * DAY_MS), 5_000)];
+        let prepared = prepare(", 'scan.watermark.drift-max' = '0 s'", &rows);
+        assert_eq!(prepared.watermark_ms, Some(4_000 + 2 * DAY_MS));
+        assert!(prepared.refused.is_empty());
+    }
+}

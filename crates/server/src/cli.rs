@@ -161,9 +161,6 @@ pub(crate) struct Eval {
     /// At most this many rows a step: 1 makes lateness exact
     #[arg(long)]
     pub step_rows: Option<usize>,
-    /// Print what was read and what it cost to standard error at the end
-    #[arg(long)]
-    pub stats: bool,
 }
 
 /// How rows are printed.
