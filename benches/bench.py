@@ -140,12 +140,14 @@ def bench_json(options):
         ratio = ours["steady_events_per_cpu_s"] / theirs["steady_events_per_cpu_s"] if theirs else None
         memory = ours["peak_rss_mb"] / theirs["peak_rss_mb"] if theirs else None
         pairs[query] = (ratio, memory)
-        rows.append([query + ("*" if ours["disturbed"] else ""), thousands(ours["events_per_s"]), f"{ours['short_cpu_s']:.2f}", f"{ours['cpu_s']:.2f}",
+        disturbed = ours["disturbed"] or bool(theirs and theirs.get("disturbed"))
+        rows.append([query + ("*" if disturbed else ""), thousands(ours["events_per_s"]), f"{ours['short_cpu_s']:.2f}", f"{ours['cpu_s']:.2f}",
                      thousands(ours["steady_events_per_cpu_s"]), thousands(theirs and theirs["steady_events_per_cpu_s"]), times(ratio),
                      f"{ours['peak_rss_mb']:.0f}", f"{theirs['peak_rss_mb']:.0f}" if theirs else "", f"{memory:.3f}" if memory else ""])
     source = "measured in this run" if flink else "recorded, benches/flink/results.csv"
     heading(f"JSON files, beside Flink 2.3.0 ({source})", "millstream eval FILE.sql --workers 2",
-            "Steady: 5 million events / (CPU seconds at 10 million - CPU seconds at 5 million), user and system, whole process. * other processes used the machine.")
+            ("" if flink else "Recorded figures are of another day and maybe another machine; only --flink compares like with like.\n")
+            + "Steady: 5 million events / (CPU seconds at 10 million - CPU seconds at 5 million), user and system, whole process. * other processes used the machine.")
     markdown(["query", "k events/s", "CPU s 5M", "CPU s 10M", "steady k events/CPU-s", "Flink", "ratio", "peak MB", "Flink MB", "memory ratio"], rows)
     core = [pairs[query] for query in CORE if query in pairs and pairs[query][0]]
     every = [pair for pair in pairs.values() if pair[0]]
@@ -232,6 +234,7 @@ def bench_memory(options):
                      found["peak_mb"] - found["start_mb"], found["start_mb"], f"{memory:.0f}" if memory else ""])
     heading(f"From memory, {events:,} events, beside Feldera's hand-written circuits (recorded, benches/feldera/results.csv)",
             "millstream-bench memory FILE.sql --workers 1",
+            "Recorded figures are of another day and maybe another machine.\n"
             "CPU of all threads from the moment the events are in memory. State MB: peak resident memory above that of the events.")
     markdown(["query", "CPU s", "k events/CPU-s", "Feldera", "ratio", "steps", "state MB", "events MB", "Feldera MB"], rows)
     ratios = [ratio for _, ratio in pairs.values() if ratio]
