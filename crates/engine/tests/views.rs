@@ -184,3 +184,43 @@ async fn bad_records_are_rows_of_their_own_table() {
     );
     engine.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_stamped_with_the_clock() {
+    let mut file = tempfile::Builder::new()
+        .suffix(".jsonl")
+        .tempfile()
+        .unwrap();
+    ROWS.iter().for_each(|row| writeln!(file, "{row}").unwrap());
+    let engine = Engine::new(Config {
+        workers: 2,
+        step_rows_max: None,
+    });
+    let text = format!(
+        "CREATE TABLE orders (id INT, sku STRING, qty INT, p AS PROCTIME())
+           WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json');
+         CREATE MATERIALIZED VIEW stamped AS SELECT id, p > TIMESTAMP '2020-01-01 00:00:00' AS is_now, PROCTIME() AS q FROM orders;
+         CREATE MATERIALIZED VIEW last AS SELECT sku, id FROM
+           (SELECT *, ROW_NUMBER() OVER (PARTITION BY sku ORDER BY p DESC) AS rn FROM orders) WHERE rn = 1;
+         CREATE MATERIALIZED VIEW open AS SELECT sku, COUNT(*) AS n
+           FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(p), INTERVAL '1' HOUR)) GROUP BY sku, window_start, window_end;",
+        file.path().display()
+    );
+    engine.run(&text).unwrap();
+    engine.wait_end().unwrap();
+    assert_eq!(
+        cells(
+            &engine,
+            "SELECT COUNT(*) FROM stamped WHERE is_now AND q IS NOT NULL"
+        )
+        .await,
+        ["4"]
+    );
+    assert_eq!(
+        cells(&engine, "SELECT id FROM last ORDER BY sku").await,
+        ["3", "2", "4"]
+    );
+    // A window of the clock does not close because the input ends.
+    assert_eq!(cells(&engine, "SELECT COUNT(*) FROM open").await, ["0"]);
+    engine.stop();
+}

@@ -11,6 +11,7 @@ pub mod join;
 pub mod over;
 pub mod project;
 pub mod set_op;
+pub mod stamp;
 pub mod temporal_filter;
 #[cfg(test)]
 mod testing;

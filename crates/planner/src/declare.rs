@@ -138,7 +138,11 @@ fn expression_field(name: &str, expr: &Expr, schema: &SchemaRef) -> Result<Field
     let kind = expr
         .get_type(&schema)
         .map_err(crate::error::from_datafusion)?;
-    Ok(Field::new(name, kind, true))
+    let field = Field::new(name, kind, true);
+    Ok(match crate::now::is_proctime(expr) {
+        true => time::with_role(field, Role::Proctime),
+        false => field,
+    })
 }
 
 type Watermark = Option<(usize, Expr)>;

@@ -1,13 +1,16 @@
 //! The step's clock in SQL: NOW(), CURRENT_TIMESTAMP and their kin are the clock reading of the step. In a filter they make a
 //! temporal filter; anywhere else the answer would have to change without input, and the query is refused.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use std::sync::Arc;
+
+use crate::time::{self, Role};
 
 /// A function of the step's clock.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -41,9 +44,22 @@ pub(crate) fn functions(time_zone: &str) -> Vec<Arc<ScalarUDF>> {
             &["current_timestamp", "current_row_timestamp"],
             instant,
         ),
+        make(
+            PROCTIME,
+            &[],
+            DataType::Timestamp(TimeUnit::Millisecond, Some(time_zone.into())),
+        ),
         make("localtimestamp", &[], local),
         make("current_date", &[], DataType::Date32),
     ]
+}
+
+/// The time attribute of the wall clock: it stamps rows, and does not change afterwards.
+const PROCTIME: &str = "proctime";
+
+/// Whether an expression is PROCTIME().
+pub(crate) fn is_proctime(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if is_now(expr) && call.name() == PROCTIME)
 }
 
 /// Whether an expression is a call of such a function.
@@ -88,6 +104,14 @@ impl ScalarUDFImpl for Now {
 
     fn return_type(&self, _args: &[DataType]) -> Result<DataType> {
         Ok(self.kind.clone())
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> Result<FieldRef> {
+        let field = Field::new(self.name, self.kind.clone(), true);
+        Ok(Arc::new(match self.name {
+            PROCTIME => time::with_role(field, Role::Proctime),
+            _ => field,
+        }))
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::catalog::{BadRecords, DeclaredTable};
 use crate::error::from_datafusion;
 use crate::expr;
+use crate::now;
 use crate::paths::{Layout, Path, paths_of};
 
 /// The node that reads a table, and the layout of its output.
@@ -210,6 +211,12 @@ impl Declaration {
         for (path, field) in output.paths.iter().zip(output.schema.fields()) {
             match input.index(path) {
                 Some(idx) => columns.push(expr::column(idx, field.name())),
+                // Stamped in the step, when the clock is read.
+                None if is_proctime(table, path) => columns.push(expr::plan(
+                    &Expr::Literal(datafusion::common::ScalarValue::Null, None),
+                    &input.names,
+                    Some(field.data_type()),
+                )?),
                 None => columns.push(plan(column_expr(&path[0]), Some(field.data_type()))?),
             }
         }
@@ -344,6 +351,15 @@ impl Time {
             Self::Decoded(expr) => expr.evaluate(decoded),
         }
     }
+}
+
+/// Whether a path is a column that is PROCTIME().
+pub(crate) fn is_proctime(table: &DeclaredTable, path: &[String]) -> bool {
+    let column = path
+        .first()
+        .and_then(|name| table.schema.index_of(name).ok());
+    let computed = column.and_then(|idx| table.computed[idx].as_ref());
+    computed.is_some_and(now::is_proctime)
 }
 
 /// Replaces computed columns by what computes them.

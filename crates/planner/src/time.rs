@@ -10,6 +10,8 @@ const KEY: &str = "millstream.time";
 pub(crate) enum Role {
     /// The event time that the watermark is about.
     Rowtime,
+    /// The wall clock's reading when the row arrived.
+    Proctime,
     /// The start of the window that the row belongs to.
     WindowStart,
     /// The end (exclusive) of that window.
@@ -17,11 +19,17 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Rowtime, Self::WindowStart, Self::WindowEnd];
+    const ALL: [Self; 4] = [
+        Self::Rowtime,
+        Self::Proctime,
+        Self::WindowStart,
+        Self::WindowEnd,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Rowtime => "rowtime",
+            Self::Proctime => "proctime",
             Self::WindowStart => "window_start",
             Self::WindowEnd => "window_end",
         }

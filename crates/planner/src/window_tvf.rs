@@ -57,7 +57,10 @@ impl WindowTvf {
             );
         }
         // The bounds are local times. They tell what the watermark, an instant, has closed only where the two are the same.
-        let is_utc = zone(field.data_type()).is_none_or(|zone| zone.as_ref() == "UTC");
+        let role = time::role(&field);
+        let is_event_time = role == Some(Role::Rowtime);
+        let is_utc =
+            is_event_time && zone(field.data_type()).is_none_or(|zone| zone.as_ref() == "UTC");
         let bound = |name: &str, role| {
             let field = Field::new(
                 name,
@@ -78,7 +81,7 @@ impl WindowTvf {
         let added = [
             bound(COLUMNS[0], Role::WindowStart),
             bound(COLUMNS[1], Role::WindowEnd),
-            time::with_role(rowtime, Role::Rowtime),
+            time::with_role(rowtime, role.unwrap_or(Role::Rowtime)),
         ];
         let fields = input
             .schema()

@@ -64,13 +64,15 @@ impl Lowering<'_> {
             planned.push(columns.call(&as_aggregate(call)?, field)?);
         }
         let rows = columns.finish(self)?;
-        if time::role(rows.schema.field(time)) != Some(Role::Rowtime) {
-            return Err(unordered());
-        }
+        let time = match time::role(rows.schema.field(time)) {
+            Some(Role::Rowtime) => Some(time),
+            Some(Role::Proctime) => None,
+            Some(Role::WindowStart | Role::WindowEnd) | None => return Err(unordered()),
+        };
         let spec = Over::new(
             Arc::clone(&rows.schema),
             partition,
-            Some(time),
+            time,
             frame,
             planned,
         )?;

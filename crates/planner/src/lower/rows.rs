@@ -1,18 +1,19 @@
 //! Row by row: projections, filters, unions, aliases, UNNEST.
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::{DFSchema, DFSchemaRef};
+use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, SubqueryAlias, Union};
 use millstream_dataflow::{Expression, Result};
+use millstream_operators::stamp::Stamp;
 use millstream_operators::{filter, project, union, unnest};
 use std::sync::Arc;
 
 use super::aggregate::Columns;
-use super::{Lowering, Stream, engine_schema, engine_type, top_k};
+use super::{Lowering, Stream, engine_schema, engine_type, top_k, unsupported};
 use crate::paths::Layout;
 use crate::unnest::Unnest;
-use crate::{expr, time};
+use crate::{expr, now, time};
 
 impl Lowering<'_> {
     pub(super) fn projection(&mut self, projection: &Projection) -> Result<Stream> {
@@ -31,12 +32,41 @@ impl Lowering<'_> {
         names: &DFSchemaRef,
     ) -> Result<Stream> {
         let schema = engine_schema(names);
+        let is_stamp = |expr: &Expr| now::is_proctime(unaliased(expr));
         let planned = exprs
             .iter()
             .zip(schema.fields())
-            .map(|(expr, field)| Self::expr(input, unaliased(expr), Some(field.data_type())));
+            .map(|(expr, field)| match is_stamp(expr) {
+                true => Self::expr(
+                    input,
+                    &Expr::Literal(ScalarValue::Null, None),
+                    Some(field.data_type()),
+                ),
+                false => Self::expr(input, unaliased(expr), Some(field.data_type())),
+            });
         let planned = planned.collect::<Result<Vec<_>>>()?;
-        self.project(input, planned, names, schema)
+        let rows = self.project(input, planned, names, schema)?;
+        let stamps = exprs.iter().enumerate().filter(|(_, expr)| is_stamp(expr));
+        stamps
+            .map(|(idx, _)| idx)
+            .try_fold(rows, |rows, column| self.stamped(rows, column))
+    }
+
+    /// Rows with the clock's reading in a column.
+    pub(super) fn stamped(&mut self, rows: Stream, column: usize) -> Result<Stream> {
+        if !rows.append_only {
+            return Err(
+                unsupported("PROCTIME() of rows that are updated or deleted")
+                    .hint("add it to the table whose rows are only appended: p AS PROCTIME()"),
+            );
+        }
+        let spec = Stamp::new(Arc::clone(&rows.schema), column);
+        let (node, partitioning, _) = self.add(format!("{spec:?}"), Arc::new(spec), &[&rows]);
+        Ok(Stream {
+            node,
+            partitioning,
+            ..rows
+        })
     }
 
     /// A projection by planned expressions; none where it would give what is there.

@@ -120,6 +120,7 @@ impl Lowering<'_> {
             key: key.clone().filter(|_| changes != Changes::AppendOnly),
             clocked: false,
         };
+        let raw = self.stamped_columns(raw, table)?;
         match (changes, key) {
             (Changes::Upsert(_), Some(key)) => {
                 let spec = Upsert::new(Arc::clone(&raw.schema), key);
@@ -138,6 +139,18 @@ impl Lowering<'_> {
             ))),
             (Changes::AppendOnly | Changes::All, _) => Ok(raw),
         }
+    }
+
+    /// A source's rows with the clock's reading in the columns that are PROCTIME().
+    fn stamped_columns(&mut self, raw: Stream, table: &DeclaredTable) -> Result<Stream> {
+        let Some(layout) = raw.layout.clone() else {
+            return Ok(raw);
+        };
+        let stamps = layout.paths.iter().enumerate();
+        let stamps = stamps.filter(|(_, path)| source::is_proctime(table, path));
+        stamps
+            .map(|(idx, _)| idx)
+            .try_fold(raw, |rows, column| self.stamped(rows, column))
     }
 
     /// The node of a table's bad records, with the view over them and the topic they also go to.

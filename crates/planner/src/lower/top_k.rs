@@ -294,7 +294,10 @@ fn keeps_latest(schema: &Schema, order: &[Order], limit: u64) -> bool {
         [one] => {
             limit == 1
                 && one.descending
-                && time::role(schema.field(one.column)) == Some(Role::Rowtime)
+                && matches!(
+                    time::role(schema.field(one.column)),
+                    Some(Role::Rowtime | Role::Proctime)
+                )
         }
         _ => false,
     }

@@ -4,7 +4,8 @@ use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{self, Expr, LogicalPlan};
-use millstream_dataflow::{Error, Result};
+use millstream_dataflow::{Error, Result, Spec};
+use millstream_operators::stamp::OnClock;
 use millstream_operators::window::{Assign, Window, WindowAggregate, WindowColumn};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::aggregate::Columns;
 use super::rows::unaliased;
 use super::{Lowering, Stream, engine_schema, unsupported};
 use crate::error::from_datafusion;
+use crate::time::{self, Role};
 use crate::window_tvf::{self, WindowTvf};
 
 /// What the columns of a plan are in terms of the columns of the window function below.
@@ -88,7 +90,14 @@ impl Lowering<'_> {
             output,
             rows.append_only,
         )?;
-        let stream = self.stream(Arc::new(spec), &[&rows], &plan.schema);
+        let by_clock = time::role(rows.schema.field(time_column)) == Some(Role::Proctime);
+        let spec: Arc<dyn Spec> = Arc::new(spec);
+        let spec = if by_clock {
+            Arc::new(OnClock::new(spec)) as Arc<dyn Spec>
+        } else {
+            spec
+        };
+        let stream = self.stream(spec, &[&rows], &plan.schema);
         Ok(Some(Stream {
             schema,
             append_only: true,
