@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt3
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, Rows, SortField};
+use foldhash::fast::FixedState;
 use std::collections::HashMap;
 
 /// The weights of a delta's rows.
@@ -224,7 +225,8 @@ impl Delta {
             return Ok(self.clone());
         };
         let rows = row_format(&self.batch)?;
-        let mut first: HashMap<&[u8], usize> = HashMap::with_capacity(self.rows());
+        let mut first: HashMap<&[u8], usize, FixedState> =
+            HashMap::with_capacity_and_hasher(self.rows(), FixedState::default());
         let mut sums = vec![0_i64; self.rows()];
         for row in 0..self.rows() {
             let home = *first.entry(rows.row(row).data()).or_insert(row);
