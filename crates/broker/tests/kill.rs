@@ -16,7 +16,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -103,18 +103,21 @@ fn acknowledged_records_survive() {
     let at = victim.address.clone();
     let topic = topic(&at, "kill", 2);
     let stop = AtomicBool::new(false);
+    let counts = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let acknowledged: Vec<Vec<(i64, String)>> = std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..2)
-            .map(|partition| {
+        let writers: Vec<_> = counts
+            .iter()
+            .enumerate()
+            .map(|(partition, count)| {
                 let (stop, topic, at) = (&stop, &topic, &at);
-                scope.spawn(move || write_until(stop, at, topic, partition))
+                scope.spawn(move || write_until(stop, at, topic, partition as i32, count))
             })
             .collect();
         for _ in 0..4 {
-            std::thread::sleep(Duration::from_millis(400));
+            wait_for_more(&counts);
             victim.kill_and_restart(dir.path());
         }
-        std::thread::sleep(Duration::from_millis(400));
+        wait_for_more(&counts);
         stop.store(true, Ordering::Release);
         writers
             .into_iter()
@@ -137,8 +140,27 @@ fn acknowledged_records_survive() {
     }
 }
 
+/// Waits until both writers go on, however slow the machine is, and a little longer: into the midst of what they do.
+fn wait_for_more(counts: &[AtomicUsize; 2]) {
+    let seen = counts.each_ref().map(|count| count.load(Ordering::Acquire));
+    while counts
+        .iter()
+        .zip(seen)
+        .any(|(count, seen)| count.load(Ordering::Acquire) == seen)
+    {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+}
+
 /// Sends batches with an idempotent producer that lives through the kills; gives what was acknowledged, and where.
-fn write_until(stop: &AtomicBool, at: &str, topic: &str, partition: i32) -> Vec<(i64, String)> {
+fn write_until(
+    stop: &AtomicBool,
+    at: &str,
+    topic: &str,
+    partition: i32,
+    count: &AtomicUsize,
+) -> Vec<(i64, String)> {
     let settings = [
         ("enable.idempotence", "true"),
         ("retry.backoff.ms", "20"),
@@ -165,6 +187,7 @@ fn write_until(stop: &AtomicBool, at: &str, topic: &str, partition: i32) -> Vec<
         for (one, value) in sent.into_iter().zip(values) {
             acknowledged.push((wait(one).unwrap().unwrap().offset, value));
         }
+        count.store(acknowledged.len(), Ordering::Release);
     }
     acknowledged
 }
