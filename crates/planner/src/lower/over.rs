@@ -69,13 +69,7 @@ impl Lowering<'_> {
             Some(Role::Proctime) => None,
             Some(Role::WindowStart | Role::WindowEnd) | None => return Err(unordered()),
         };
-        let spec = Over::new(
-            Arc::clone(&rows.schema),
-            partition,
-            time,
-            frame,
-            planned,
-        )?;
+        let spec = Over::new(Arc::clone(&rows.schema), partition, time, frame, planned)?;
         let all = rows.schema.fields().len();
         let wide = self.stream(Arc::new(spec), &[&rows], &window.schema);
         let kept = (0..width)
