@@ -16,6 +16,8 @@ pub enum Kind {
     BadData,
     /// An invariant does not hold: the views that depend on it stop and say so.
     Internal,
+    /// Another process has taken this one's place: stop, without writing anything more.
+    Fenced,
 }
 
 /// An error with what happened, where, and what to do about it.
@@ -71,6 +73,11 @@ impl Error {
     /// A record is wrong.
     pub fn bad_data(message: impl Into<String>) -> Self {
         Self::new(Kind::BadData, message)
+    }
+
+    /// Another process has taken this one's place.
+    pub fn fenced(message: impl Into<String>) -> Self {
+        Self::new(Kind::Fenced, message)
     }
 
     /// An invariant does not hold.

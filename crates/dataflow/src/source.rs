@@ -65,12 +65,49 @@ pub trait Reader: Send {
 pub struct Polled {
     /// The decoded rows, in order. A changelog format gives weights.
     pub delta: Delta,
+    /// Where the rows stand.
+    pub offsets: RowOffsets,
     /// Records that could not become rows.
     pub bad: Vec<BadRecord>,
     /// Where the next poll goes on: behind every row and bad record given.
     pub position: Offset,
     /// Whether there is more.
     pub state: State,
+}
+
+/// Where the rows of a poll stand in their partition: by this a poll is cut as it was cut before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowOffsets {
+    /// Row `i` stands at this offset plus `i`.
+    Consecutive(Offset),
+    /// Row by row, ascending; rows of one record share its offset.
+    Each(Vec<i64>),
+}
+
+impl RowOffsets {
+    /// The offset of a row.
+    pub fn get(&self, row: usize) -> Offset {
+        match self {
+            Self::Consecutive(first) => Offset(first.0 + row as i64),
+            Self::Each(offsets) => Offset(offsets[row]),
+        }
+    }
+
+    /// How many of `rows` rows stand before `end`.
+    pub fn before(&self, end: Offset, rows: usize) -> usize {
+        match self {
+            Self::Consecutive(first) => usize::try_from(end.0 - first.0).unwrap_or(0).min(rows),
+            Self::Each(offsets) => offsets.partition_point(|offset| *offset < end.0),
+        }
+    }
+
+    /// Those of the rows from `from` on, `rows` of them.
+    pub fn slice(&self, from: usize, rows: usize) -> Self {
+        match self {
+            Self::Consecutive(first) => Self::Consecutive(Offset(first.0 + from as i64)),
+            Self::Each(offsets) => Self::Each(offsets[from..from + rows].to_vec()),
+        }
+    }
 }
 
 /// What a reader knows of the rest of its partition.

@@ -330,7 +330,7 @@ impl KafkaWriter {
                 kind: Kind::Internal,
                 ..error
             },
-            Kind::User | Kind::BadData | Kind::Internal => error,
+            Kind::User | Kind::BadData | Kind::Internal | Kind::Fenced => error,
         })
     }
 

@@ -134,6 +134,7 @@ impl From<Error> for SqlError {
             Kind::Retryable => "58000",
             Kind::BadData => data_state(&error.message),
             Kind::Internal => "XX000",
+            Kind::Fenced => "57P01",
         };
         Self {
             fatal: false,
