@@ -84,7 +84,9 @@ pub trait Operator: Send {
 /// One table of an operator's state: a relation whose leading columns identify a row.
 ///
 /// A checkpoint is what [`Checkpointed::changes`] gives; restoring applies all changes in the order in which they
-/// were given to a freshly built operator.
+/// were given to a freshly built operator. Between the two a store may compact the changes: of the changes of one key in a
+/// run of consecutive ones only the last is left (in its place), and none when that is a removal and the run goes back
+/// to the first. So a removal concerns its own key and nothing else, and removing what is not there changes nothing.
 pub trait Checkpointed {
     /// The name of the table, unique in its operator.
     fn name(&self) -> &str;
@@ -101,6 +103,11 @@ pub trait Checkpointed {
 
     /// Applies a change.
     fn restore(&mut self, change: &Delta) -> Result<()>;
+
+    /// All that is there is saved already: the next `changes` gives what happens from now on.
+    fn track(&mut self) -> Result<()> {
+        self.changes(&mut Vec::new())
+    }
 }
 
 /// What an operator puts out in a step.

@@ -42,6 +42,12 @@ pub trait Source: Debug + Display + Send + Sync {
     /// `User` when nothing is there (a path that matches no file), `Retryable` when the outside does not answer.
     fn partitions(&self) -> Result<Vec<Partition>>;
 
+    /// Called once, before anything else, when a job goes on from a checkpoint in which these partitions are known: all
+    /// others that `partitions` finds were added since, and start where they begin.
+    fn resume(&self, known: &[Partition]) {
+        let _ = known;
+    }
+
     /// A reader of one partition, from an offset on.
     fn open(&self, partition: &Partition, from: Offset) -> Result<Box<dyn Reader>>;
 }
