@@ -1,8 +1,65 @@
 use super::*;
+use millstream_dataflow::source::{Offset, Partition, Polled, State};
 use millstream_dataflow::testing::delta;
-use millstream_dataflow::{Kind, Step};
+use millstream_dataflow::{Delta, Kind, Step};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Mutex;
+use std::time::Duration;
+
+/// Reads every partition to its end, cut at every place where a row or a bad record stands or a poll ended: the rows
+/// before the cut, and those of a reader that is opened there, are all rows. Gives how many rows there are.
+pub(crate) fn cuts_change_nothing(source: &dyn Source, rows_max: usize) -> usize {
+    let mut rows = 0;
+    for partition in source.partitions().unwrap() {
+        let polls = polls(source, &partition, partition.start, rows_max);
+        let all: Vec<Delta> = polls.iter().map(|polled| polled.delta.clone()).collect();
+        let all = Delta::concat(&source.schema(), &all).unwrap();
+        rows += all.rows();
+        let mut places: BTreeSet<Offset> = polls.iter().map(|polled| polled.position).collect();
+        for polled in &polls {
+            places.extend((0..polled.delta.rows()).map(|row| polled.offsets.get(row)));
+            places.extend(polled.bad.iter().map(|bad| bad.offset));
+        }
+        for cut in places {
+            let before = |polled: &Polled| {
+                let rows = polled.offsets.before(cut, polled.delta.rows());
+                polled.delta.slice(0, rows)
+            };
+            let mut parts: Vec<Delta> = polls.iter().map(before).collect();
+            let after = self::polls(source, &partition, cut, rows_max);
+            parts.extend(after.into_iter().map(|polled| polled.delta));
+            let parts = Delta::concat(&source.schema(), &parts).unwrap();
+            assert_eq!(parts.batch(), all.batch(), "cut at {cut:?}");
+            assert_eq!(parts.weight_array(), all.weight_array(), "cut at {cut:?}");
+        }
+    }
+    rows
+}
+
+/// The polls of a partition up to its end, whose rows stand, ascending, between the positions before and behind.
+fn polls(source: &dyn Source, partition: &Partition, from: Offset, rows_max: usize) -> Vec<Polled> {
+    let mut reader = source.open(partition, from).unwrap();
+    let mut polls = Vec::new();
+    let mut at = from;
+    loop {
+        let polled = reader.poll(rows_max, Duration::from_millis(20)).unwrap();
+        for row in 0..polled.delta.rows() {
+            let offset = polled.offsets.get(row);
+            assert!(
+                at <= offset && offset < polled.position,
+                "{at:?} {polled:?}"
+            );
+            at = offset;
+        }
+        at = polled.position;
+        let ended = polled.state == State::End;
+        polls.push(polled);
+        if ended {
+            return polls;
+        }
+    }
+}
 
 fn table(options: &[(&str, &str)]) -> Table {
     Table {

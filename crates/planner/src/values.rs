@@ -6,7 +6,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::Expr;
 use millstream_dataflow::graph::{OnBad, SourceNode};
 use millstream_dataflow::source::{
-    Offset, Partition, Polled, Prepare, Prepared, Reader, Source, State,
+    Offset, Partition, Polled, Prepare, Prepared, Reader, RowOffsets, Source, State,
 };
 use millstream_dataflow::{Changes, Delta, Result};
 use std::fmt;
@@ -101,6 +101,7 @@ impl Reader for Rows {
     fn poll(&mut self, rows_max: usize, _wait: Duration) -> Result<Polled> {
         let rows = (self.batch.num_rows() - self.next).min(rows_max);
         let delta = Delta::inserts(self.batch.slice(self.next, rows));
+        let offsets = RowOffsets::Consecutive(Offset(self.next as i64));
         self.next += rows;
         let state = if self.next == self.batch.num_rows() {
             State::End
@@ -109,6 +110,7 @@ impl Reader for Rows {
         };
         Ok(Polled {
             delta,
+            offsets,
             bad: Vec::new(),
             position: Offset(self.next as i64),
             state,
@@ -131,5 +133,32 @@ impl Prepare for Values {
             watermark_ms: None,
             refused: Vec::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Int64Array;
+
+    #[test]
+    fn rows_can_be_cut_anywhere() {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10));
+        let batch = RecordBatch::try_from_iter([("n", column)]);
+        let values = Values {
+            batch: batch.expect("one column"),
+        };
+        let partition = &values.partitions().expect("constant")[0];
+        for cut in 0..=10 {
+            let mut reader = values.open(partition, Offset(0)).expect("constant");
+            let polled = reader.poll(7, Duration::ZERO).expect("constant");
+            let before = polled.offsets.before(Offset(cut), 7);
+            assert_eq!(before as i64, cut.min(7));
+            let mut reader = values.open(partition, Offset(cut)).expect("constant");
+            let polled = reader.poll(20, Duration::ZERO).expect("constant");
+            assert_eq!(polled.offsets.get(0), Offset(cut));
+            let rest = values.batch.slice(cut as usize, 10 - cut as usize);
+            assert_eq!(polled.delta.batch(), &rest);
+        }
     }
 }

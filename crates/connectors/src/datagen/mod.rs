@@ -27,7 +27,7 @@ use crate::clock::{self, Pace};
 use crate::{Capabilities, Connector, Reads, cannot_write, columns};
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, SchemaRef};
-use millstream_dataflow::source::{Offset, Partition, Polled, Reader, Source, State};
+use millstream_dataflow::source::{Offset, Partition, Polled, Reader, RowOffsets, Source, State};
 use millstream_dataflow::{Changes, Column, Delta, Error, Options, Result, Table};
 use std::fmt;
 use std::sync::Arc;
@@ -238,6 +238,7 @@ impl Reader for Generator {
             .map(|(path, field)| self.settings.column(path, field.data_type(), &rows, now_ms))
             .collect::<Result<_>>()?;
         let batch = columns::batch(&self.schema, columns, count)?;
+        let offsets = RowOffsets::Consecutive(Offset(self.at.cast_signed()));
         self.at += count as u64;
         let state = if self.end.is_some_and(|end| self.at >= end) {
             State::End
@@ -248,6 +249,7 @@ impl Reader for Generator {
         };
         Ok(Polled {
             delta: Delta::inserts(batch),
+            offsets,
             bad: Vec::new(),
             position: Offset(self.at.cast_signed()),
             state,

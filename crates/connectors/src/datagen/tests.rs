@@ -173,3 +173,11 @@ fn wrong_options_are_named() {
             .contains("fields.a.min")
     );
 }
+
+#[test]
+fn partitions_can_be_cut_anywhere() {
+    let options = [("number-of-rows", "61"), ("scan.parallelism", "2")];
+    let table = table(&[("id", DataType::Int64)], &options);
+    let source = crate::source(&table, &wanted(&table)).unwrap();
+    assert_eq!(crate::tests::cuts_change_nothing(&*source, 7), 61);
+}

@@ -9,7 +9,9 @@ use crate::{clock, columns};
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use millstream_dataflow::format::{Decoded, Decoder, Records};
-use millstream_dataflow::source::{BadRecord, Offset, Partition, Polled, Reader, Source, State};
+use millstream_dataflow::source::{
+    BadRecord, Offset, Partition, Polled, Reader, RowOffsets, Source, State,
+};
 use millstream_dataflow::{Changes, Result};
 use millstream_formats::{DecodingFormat, Input};
 use std::fmt;
@@ -227,6 +229,7 @@ impl Reader for LineReader {
             .decode(&records)
             .map_err(|error| error.context(format_args!("file '{}'", self.name)))?;
         let bad = bad_records(&records, base, &decoded);
+        let offsets = row_offsets(&records, base, &decoded);
         let batch = decoded.delta.batch();
         let columns = self
             .row
@@ -234,6 +237,7 @@ impl Reader for LineReader {
         let batch = columns::batch(&self.row.schema, columns, batch.num_rows())?;
         Ok(Polled {
             delta: decoded.delta.with_batch(batch)?,
+            offsets,
             bad,
             position: Offset(position.cast_signed()),
             state: if ended { State::End } else { State::More },
@@ -245,18 +249,35 @@ impl Reader for LineReader {
     }
 }
 
+/// Where the records of the rows begin.
+fn row_offsets(records: &Records, base: u64, decoded: &Decoded) -> RowOffsets {
+    let base = base.cast_signed();
+    let begins = |record: usize| base + begin(records, record) as i64;
+    RowOffsets::Each(match &decoded.origin {
+        Some(origin) => origin
+            .iter()
+            .map(|record| begins(*record as usize))
+            .collect(),
+        None => (0..decoded.delta.rows()).map(begins).collect(),
+    })
+}
+
+/// Where a record begins among its bytes.
+fn begin(records: &Records, record: usize) -> usize {
+    match record {
+        0 => records.start,
+        _ => records.ends[record - 1],
+    }
+}
+
 /// The records that are no rows, with their bytes and where they stand.
 fn bad_records(records: &Records, base: u64, decoded: &Decoded) -> Vec<BadRecord> {
     let bad = |(record, reason): &(u32, String)| {
         let record = *record as usize;
         let bytes = records.get(record);
-        let start = match record {
-            0 => records.start,
-            _ => records.ends[record - 1],
-        };
         BadRecord {
             bytes: bytes.strip_suffix(b"\n").unwrap_or(bytes).to_vec(),
-            offset: Offset((base + start as u64).cast_signed()),
+            offset: Offset((base + begin(records, record) as u64).cast_signed()),
             reason: reason.clone(),
         }
     };

@@ -10,7 +10,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_array, new_null_a
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::{Buf, Bytes};
-use millstream_dataflow::source::{Offset, Partition, Polled, Reader, Source, State};
+use millstream_dataflow::source::{Offset, Partition, Polled, Reader, RowOffsets, Source, State};
 use millstream_dataflow::{Changes, Column, Delta, Error, Place, Result};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -175,10 +175,12 @@ impl Reader for ParquetReader {
         } else {
             self.batch.slice(self.next, rows)
         };
+        let offsets = RowOffsets::Consecutive(Offset(self.position));
         self.next += rows;
         self.position += rows as i64;
         Ok(Polled {
             delta: Delta::inserts(batch),
+            offsets,
             bad: Vec::new(),
             position: Offset(self.position),
             state: if self.position >= self.end {

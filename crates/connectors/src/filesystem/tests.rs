@@ -604,3 +604,53 @@ fn options_of_s3_are_understood_without_asking_it() {
     let error = crate::check(&wrong).unwrap_err();
     assert!(error.to_string().contains("regoin"), "{error}");
 }
+
+#[test]
+fn lines_can_be_cut_where_they_begin() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut text = json_lines(40);
+    text.insert_str(0, "{\"id\":oops}\n\n");
+    text.push_str("{\"id\":oops}\n{\"id\":41}");
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(text.as_bytes()).unwrap();
+    fs::write(directory.path().join("a.json"), &text).unwrap();
+    fs::write(directory.path().join("b.json.gz"), gz.finish().unwrap()).unwrap();
+    let table = orders(directory.path(), &[]);
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    assert_eq!(crate::tests::cuts_change_nothing(&*source, 7), 82);
+
+    let file = directory.path().join("c.csv");
+    fs::write(&file, "id,sku\n1,a\n2,\"b\nc\"\n\n3,d\n4,\"e\"\n").unwrap();
+    let table = orders(&file, &[("format", "csv"), ("csv.header", "true")]);
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    assert_eq!(crate::tests::cuts_change_nothing(&*source, 2), 4);
+}
+
+#[test]
+fn a_changelog_is_never_cut_inside_a_record() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("changes.json");
+    let text: String = (0..10)
+        .map(|n| {
+            format!(
+                "{{\"op\":\"u\",\"before\":{{\"id\":{n}}},\"after\":{{\"id\":{}}}}}\n",
+                n + 1
+            )
+        })
+        .collect();
+    fs::write(&file, text).unwrap();
+    let table = orders(&file, &[("format", "debezium-json")]);
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    assert_eq!(crate::tests::cuts_change_nothing(&*source, 4), 20);
+}
+
+#[test]
+fn parquet_files_can_be_cut_anywhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let table = sink_table(directory.path(), &[("format", "parquet")]);
+    let mut writer = crate::sink(&table).unwrap().open().unwrap();
+    writer.write(Step(1), &sold(0, 30)).unwrap();
+    writer.finish(Step(1)).unwrap();
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    assert_eq!(crate::tests::cuts_change_nothing(&*source, 7), 30);
+}

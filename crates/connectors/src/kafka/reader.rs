@@ -4,7 +4,7 @@ use super::batch::{Batch, Message, Queue};
 use super::client::{Claim, code_error};
 use super::rows::Rows;
 use arrow::array::RecordBatch;
-use millstream_dataflow::source::{Offset, Polled, Reader, State};
+use millstream_dataflow::source::{Offset, Polled, Reader, RowOffsets, State};
 use millstream_dataflow::{Delta, Error, Result};
 use rdkafka::error::RDKafkaErrorCode;
 use std::sync::Arc;
@@ -62,9 +62,10 @@ impl PartitionReader {
         self.end.is_some_and(|end| self.position >= end)
     }
 
-    fn polled(&self, delta: Delta, caught_up: bool) -> Polled {
+    fn polled(&self, delta: Delta, offsets: RowOffsets, caught_up: bool) -> Polled {
         Polled {
             delta,
+            offsets,
             bad: Vec::new(),
             position: Offset(self.position),
             state: match (self.at_end(), caught_up) {
@@ -77,7 +78,8 @@ impl PartitionReader {
 
     fn nothing(&self) -> Polled {
         let batch = RecordBatch::new_empty(Arc::clone(&self.rows.schema));
-        self.polled(Delta::inserts(batch), true)
+        let offsets = RowOffsets::Consecutive(Offset(self.position));
+        self.polled(Delta::inserts(batch), offsets, true)
     }
 
     /// Being asked again says that what was given before was taken.
@@ -128,7 +130,7 @@ impl Reader for PartitionReader {
         }
         Ok(Polled {
             bad: made.bad,
-            ..self.polled(made.delta, caught_up)
+            ..self.polled(made.delta, made.offsets, caught_up)
         })
     }
 

@@ -19,7 +19,7 @@ use arrow::buffer::Buffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 use millstream_dataflow::format::{Decoded, Decoder, Records};
-use millstream_dataflow::source::{BadRecord, Offset};
+use millstream_dataflow::source::{BadRecord, Offset, RowOffsets};
 use millstream_dataflow::{Delta, Error, Result};
 use std::sync::Arc;
 
@@ -61,6 +61,7 @@ pub(super) struct Rows {
 /// The rows of a run of messages.
 pub(super) struct Made {
     pub(super) delta: Delta,
+    pub(super) offsets: RowOffsets,
     pub(super) bad: Vec<BadRecord>,
 }
 
@@ -90,7 +91,12 @@ impl Rows {
             let columns = self.columns(messages, &values, None, None)?;
             let batch = columns::batch(&self.schema, columns, values.delta.rows())?;
             let delta = values.delta.with_batch(batch)?;
-            return Ok(Made { delta, bad });
+            let offsets = RowOffsets::Each(messages.iter().map(Message::offset).collect());
+            return Ok(Made {
+                delta,
+                offsets,
+                bad,
+            });
         }
         let origins = self.origins(messages, &values, &record_message, keys.as_ref(), &bad);
         let columns = self.columns(messages, &values, keys.as_ref(), Some(&origins))?;
@@ -98,7 +104,13 @@ impl Rows {
         let weight = |row: &Option<u32>| row.map_or(-1, |row| values.delta.weight(row as usize));
         let weights: Vec<i64> = origins.value.iter().map(weight).collect();
         let delta = Delta::new(batch, weights.into())?;
-        Ok(Made { delta, bad })
+        let offset = |message: &u32| messages[*message as usize].offset();
+        let offsets = RowOffsets::Each(origins.message.iter().map(offset).collect());
+        Ok(Made {
+            delta,
+            offsets,
+            bad,
+        })
     }
 
     /// The keys, one record for each message.

@@ -24,7 +24,7 @@ use ::nexmark::config::NexmarkConfig;
 use ::nexmark::event::Event;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use millstream_dataflow::source::{Offset, Partition, Polled, Reader, Source, State};
+use millstream_dataflow::source::{Offset, Partition, Polled, Reader, RowOffsets, Source, State};
 use millstream_dataflow::{Changes, Column, Delta, Error, Options, Result, Table};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -289,6 +289,7 @@ impl Reader for Generator {
             Events::Made(batches) => made(batches, self.at, rows)
                 .unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.wanted.schema))),
         };
+        let offsets = RowOffsets::Consecutive(Offset(self.at.cast_signed()));
         self.at += batch.num_rows() as u64;
         let state = if self.end.is_some_and(|end| self.at >= end) {
             State::End
@@ -299,6 +300,7 @@ impl Reader for Generator {
         };
         Ok(Polled {
             delta: Delta::inserts(batch),
+            offsets,
             bad: Vec::new(),
             position: Offset(self.at.cast_signed()),
             state,

@@ -121,3 +121,12 @@ fn declared_columns_must_fit() {
     let reads = crate::check(&table(&[])).unwrap().source.unwrap();
     assert!(!reads.bounded);
 }
+
+#[test]
+fn partitions_can_be_cut_anywhere() {
+    for preload in ["false", "true"] {
+        let options = [("events", "61"), ("parts", "2"), ("preload", preload)];
+        let source = crate::source(&table(&options), &price()).unwrap();
+        assert_eq!(crate::tests::cuts_change_nothing(&*source, 7), 61);
+    }
+}

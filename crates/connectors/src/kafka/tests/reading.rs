@@ -680,3 +680,65 @@ fn delete_topic(broker: &Broker, topic: &str) {
     let deleted = runtime.block_on(admin.delete_topics(&[topic], &AdminOptions::new()));
     deleted.unwrap().remove(0).unwrap();
 }
+
+#[test]
+fn a_partition_can_be_cut_at_every_record() {
+    let broker = broker(2);
+    let values = numbered(20);
+    let records: Vec<_> = values
+        .iter()
+        .enumerate()
+        .map(|(n, v)| ((n % 2) as i32, None, Some(v.as_str())))
+        .collect();
+    produce(&broker, "orders", &records);
+    // Marks of transactions and records that were given up take offsets too.
+    let producer = producer(&broker, &[("transactional.id", "t")]);
+    producer.init_transactions(WAIT).unwrap();
+    for n in 0..4 {
+        producer.begin_transaction().unwrap();
+        let value = format!("{{\"id\":{n}}}");
+        producer
+            .send(
+                BaseRecord::<str, str>::to("orders")
+                    .partition(0)
+                    .payload(&value),
+            )
+            .unwrap();
+        producer.flush(WAIT).unwrap();
+        match n % 2 {
+            0 => producer.abort_transaction(WAIT).unwrap(),
+            _ => producer.commit_transaction(WAIT).unwrap(),
+        }
+    }
+    produce(
+        &broker,
+        "orders",
+        &[(0, None, Some("oops")), (0, None, Some("{\"id\":9}"))],
+    );
+    let table = plain(&broker, &bounded(&[]));
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    assert_eq!(crate::tests::cuts_change_nothing(&*source, 3), 23);
+}
+
+#[test]
+fn changes_and_tombstones_can_be_cut_at_every_record() {
+    let broker = broker(1);
+    let change = "{\"op\":\"u\",\"before\":{\"id\":1,\"qty\":2},\"after\":{\"id\":1,\"qty\":3}}";
+    produce(&broker, "changes", &[(0, None, Some(change)); 5]);
+    let options = [("topic", "changes"), ("format", "debezium-json")];
+    let table = plain(&broker, &bounded(&options));
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    assert_eq!(crate::tests::cuts_change_nothing(&*source, 3), 10);
+
+    let (key, value) = (Some("{\"id\":1}"), Some("{\"id\":1,\"qty\":2}"));
+    let records = [
+        (0, key, value),
+        (0, key, None),
+        (0, None, value),
+        (0, key, value),
+    ];
+    produce(&broker, "orders", &records);
+    let table = upserted(&broker, &bounded(&[]));
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    assert_eq!(crate::tests::cuts_change_nothing(&*source, 2), 3);
+}
