@@ -681,6 +681,9 @@ fn delete_topic(broker: &Broker, topic: &str) {
     deleted.unwrap().remove(0).unwrap();
 }
 
+/// A partition that is opened again waits for the answer to what was asked before.
+const QUICK: (&str, &str) = ("properties.fetch.wait.max.ms", "10");
+
 #[test]
 fn a_partition_can_be_cut_at_every_record() {
     let broker = broker(2);
@@ -715,7 +718,7 @@ fn a_partition_can_be_cut_at_every_record() {
         "orders",
         &[(0, None, Some("oops")), (0, None, Some("{\"id\":9}"))],
     );
-    let table = plain(&broker, &bounded(&[]));
+    let table = plain(&broker, &bounded(&[QUICK]));
     let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
     assert_eq!(crate::tests::cuts_change_nothing(&*source, 3), 23);
 }
@@ -725,7 +728,7 @@ fn changes_and_tombstones_can_be_cut_at_every_record() {
     let broker = broker(1);
     let change = "{\"op\":\"u\",\"before\":{\"id\":1,\"qty\":2},\"after\":{\"id\":1,\"qty\":3}}";
     produce(&broker, "changes", &[(0, None, Some(change)); 5]);
-    let options = [("topic", "changes"), ("format", "debezium-json")];
+    let options = [("topic", "changes"), ("format", "debezium-json"), QUICK];
     let table = plain(&broker, &bounded(&options));
     let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
     assert_eq!(crate::tests::cuts_change_nothing(&*source, 3), 10);
@@ -738,7 +741,7 @@ fn changes_and_tombstones_can_be_cut_at_every_record() {
         (0, key, value),
     ];
     produce(&broker, "orders", &records);
-    let table = upserted(&broker, &bounded(&[]));
+    let table = upserted(&broker, &bounded(&[QUICK]));
     let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
     assert_eq!(crate::tests::cuts_change_nothing(&*source, 2), 3);
 }
