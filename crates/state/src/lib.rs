@@ -3,8 +3,10 @@
 //! * [`GroupIndex`]: rows of keys to dense group numbers, a batch at a time.
 //! * [`RowLog`] and [`Arrangement`]: rows, and the rows of a key.
 //! * [`ViewTable`]: the integral of a view, read through snapshots.
+//! * [`checkpoint`]: what changed in all of them, on any object store.
 
 mod arrangement;
+pub mod checkpoint;
 mod group_index;
 mod row_log;
 mod view;
