@@ -39,6 +39,8 @@ const SHORT_ROUND: Duration = Duration::from_millis(20);
 const ROUNDS_MAX: usize = 20;
 /// How long the running graph is held at most; then there is another round.
 const HOLD_MAX: Duration = Duration::from_secs(2);
+/// How long it waits for input or for room with a writer before it looks again.
+const ROOM_WAIT: Duration = Duration::from_millis(50);
 /// Changes of a view that wait are summed when they are more rows than this.
 const TAP_ROWS_MAX: usize = 262_144;
 
@@ -171,7 +173,9 @@ impl Beside {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(false);
             }
-            self.bell.wait(left);
+            // A writer that is shared with the running graph rings only there.
+            self.bell
+                .wait(Some(left.map_or(ROOM_WAIT, |left| left.min(ROOM_WAIT))));
         }
     }
 

@@ -1,20 +1,17 @@
-//! The thread that asks sources for their partitions while the job runs.
+//! The sources that are asked for their partitions while the job runs.
 
 use crate::bell::Bell;
-use crate::error::guarded;
-use millstream_dataflow::Result;
 use millstream_dataflow::graph::NodeId;
-use millstream_dataflow::source::{Partition, Source};
+use millstream_dataflow::source::Source;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
 
 /// The sources that are asked.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
     sources: Mutex<Vec<(NodeId, Arc<dyn Source>)>>,
-    bell: Bell,
+    bell: Arc<Bell>,
     closed: AtomicBool,
 }
 
@@ -27,25 +24,20 @@ impl Discovery {
         self.sources.lock().retain(|(watched, _)| *watched != id);
     }
 
+    pub(crate) fn sources(&self) -> Vec<(NodeId, Arc<dyn Source>)> {
+        self.sources.lock().clone()
+    }
+
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
+        &self.bell
+    }
+
     pub(crate) fn close(&self) {
         self.closed.store(true, SeqCst);
         self.bell.ring();
     }
 
-    /// Asks until it is closed, and tells what it heard; stops when nobody listens.
-    pub(crate) fn run(
-        &self,
-        interval: Duration,
-        mut tell: impl FnMut(NodeId, Result<Vec<Partition>>) -> bool,
-    ) {
-        while !self.closed.load(SeqCst) {
-            self.bell.wait(Some(interval));
-            let sources = self.sources.lock().clone();
-            for (id, source) in sources {
-                if self.closed.load(SeqCst) || !tell(id, guarded(|| source.partitions())) {
-                    return;
-                }
-            }
-        }
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
     }
 }

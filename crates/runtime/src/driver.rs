@@ -1,16 +1,20 @@
 //! The stepping thread: serves requests between two steps, takes what has arrived, runs the step, sees to the end.
 
+use crate::checkpoint::Checkpoints;
 use crate::config::Config;
 use crate::discover::Discovery;
-use crate::error::{Error, Result};
+use crate::error::{Error, Failure, Result, guarded};
+use crate::failpoint;
 use crate::grow::Pending;
 use crate::intake::{Gathered, Intake};
 use crate::job::Shared;
-use crate::outlet::Outlet;
+use crate::outlet::{Outlet, Outlets};
 use crate::pace::Pace;
 use crate::progress::Meters;
 use crate::record::StepRecord;
+use crate::recovery::Recovery;
 use crate::step::{Flow, StepInput};
+use crate::turn::{Actor, Turn};
 use millstream_dataflow as dataflow;
 use millstream_dataflow::Step;
 use millstream_dataflow::graph::{NodeId, NodeKind};
@@ -33,57 +37,108 @@ pub(crate) struct Driver {
     pub(crate) intake: Intake,
     pub(crate) shared: Arc<Shared>,
     pub(crate) discovery: Arc<Discovery>,
+    pub(crate) outlets: Outlets,
+    pub(crate) checkpoints: Option<Checkpoints>,
+    pub(crate) recovery: Option<Recovery>,
     /// Nodes that are built beside.
     pub(crate) beside: BTreeMap<NodeId, Pending>,
-    pub(crate) stopping: bool,
+    pub(crate) stopping: Option<Stopping>,
     pace: Pace,
     now_ms: i64,
     /// Sinks that have been told of the end.
     finished: HashSet<NodeId>,
+    failed: bool,
+}
+
+/// How far stopping has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopping {
+    /// Nothing has been done about it.
+    Asked,
+    /// The last checkpoint is being made; given up at this time.
+    Saving(Duration),
+    /// The writers write what waits; given up at this time.
+    Closing(Duration),
+}
+
+/// What a driver is made of.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) flow: Flow,
+    pub(crate) intake: Intake,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) outlets: Outlets,
 }
 
 impl Driver {
-    pub(crate) fn new(
-        config: Config,
-        flow: Flow,
-        intake: Intake,
-        shared: Arc<Shared>,
-        discovery: Arc<Discovery>,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         Self {
-            now_ms: config.clock.now_ms(),
-            config,
-            flow,
-            intake,
-            shared,
-            discovery,
+            now_ms: parts.config.clock.now_ms(),
+            config: parts.config,
+            flow: parts.flow,
+            intake: parts.intake,
+            shared: parts.shared,
+            discovery: parts.discovery,
+            outlets: parts.outlets,
+            checkpoints: None,
+            recovery: None,
             beside: BTreeMap::new(),
-            stopping: false,
+            stopping: None,
             pace: Pace::new(),
             finished: HashSet::new(),
+            failed: false,
         }
     }
 
-    pub(crate) fn run(mut self) {
-        while !self.stopping {
-            self.serve();
-            self.reap_writers();
-            if self.stopping {
-                break;
+    /// One round: requests, writers, checkpoints, then a step if there is anything to step for.
+    pub(crate) fn round(&mut self) -> Turn {
+        self.serve();
+        self.reap_writers();
+        let round = self.tend_checkpoints().and_then(|tended| {
+            if self.stopping.is_some() {
+                return Ok(self.stop_on());
             }
-            if self.flow.is_backed_up() {
-                self.shared.bell.wait(None);
-                continue;
-            }
-            match self.turn() {
-                Ok(true) => continue,
-                Ok(false) => self.see_to_the_end(),
-                Err(error) => self.fail_all(&error),
-            }
-            let patience = self.patience();
-            self.shared.bell.wait(patience);
+            let moved = self.move_on()?;
+            Ok(if tended || moved {
+                Turn::Moved
+            } else {
+                self.rest()
+            })
+        });
+        round.unwrap_or_else(|error| {
+            self.fail_all(&error);
+            Turn::Moved
+        })
+    }
+
+    /// Recovers or steps. Says whether anything moved.
+    fn move_on(&mut self) -> dataflow::Result<bool> {
+        if self.failed {
+            return Ok(false);
         }
-        self.stop();
+        if self.recovery.is_some() {
+            return self.recover();
+        }
+        if self.is_held_by_checkpoints() || self.flow.is_backed_up() {
+            return Ok(false);
+        }
+        let moved = self.step_on()?;
+        if !moved {
+            self.see_to_the_end();
+        }
+        Ok(moved)
+    }
+
+    fn rest(&self) -> Turn {
+        let patience = self
+            .patience()
+            .map(|patience| self.config.clock.elapsed() + patience);
+        let checkpoint = self.checkpoint_due_at();
+        match (patience, checkpoint) {
+            (Some(patience), Some(checkpoint)) => Turn::Until(patience.min(checkpoint)),
+            (patience, checkpoint) => patience.or(checkpoint).map_or(Turn::Rested, Turn::Until),
+        }
     }
 
     fn serve(&mut self) {
@@ -99,7 +154,7 @@ impl Driver {
     }
 
     /// Runs a step if there is anything to step for. Says whether there was.
-    fn turn(&mut self) -> dataflow::Result<bool> {
+    fn step_on(&mut self) -> dataflow::Result<bool> {
         let paced = if self.intake.is_ordered() {
             BOUNDED_STEP_ROWS
         } else {
@@ -111,7 +166,7 @@ impl Driver {
         }
         let last_ms = self.now_ms;
         let now_ms = self.now_ms();
-        let mut ranges = self.config.recorder.as_ref().map(|_| Vec::new());
+        let mut ranges = self.records_steps().then(Vec::new);
         let input = match self.intake.finish(now_ms, ranges.as_mut()) {
             Some(input) => input,
             None if self.ticks(last_ms, now_ms) => StepInput {
@@ -127,6 +182,10 @@ impl Driver {
         Ok(true)
     }
 
+    pub(crate) fn set_now_ms(&mut self, now_ms: i64) {
+        self.now_ms = self.now_ms.max(now_ms);
+    }
+
     fn ticks(&self, last_ms: i64, now_ms: i64) -> bool {
         let tick_ms = self.config.tick.as_millis() as i64;
         now_ms - last_ms >= tick_ms && self.is_ticking()
@@ -136,26 +195,53 @@ impl Driver {
         self.flow.is_clocked() && !self.intake.is_ended()
     }
 
-    /// Runs the next step with this input.
+    /// Whether anybody wants to know what steps were made of.
+    fn records_steps(&self) -> bool {
+        self.config.recorder.is_some() || self.outlets.systems().next().is_some()
+    }
+
+    /// Runs the next step with this input. `ranges`: what it took, if that is recorded.
     pub(crate) fn step(
         &mut self,
         mut input: StepInput,
         ranges: Option<Vec<crate::record::Range>>,
     ) -> dataflow::Result<()> {
         input.step = Step(self.flow.last_step().0 + 1);
-        if let (Some(recorder), Some(ranges)) = (&self.config.recorder, ranges) {
-            recorder.record(&StepRecord {
+        let record = ranges
+            .filter(|_| self.records_steps())
+            .map(|ranges| StepRecord {
                 step: input.step,
                 now_ms: input.now_ms,
                 ranges,
                 times: input.times.clone(),
+                failed: input.failures.iter().map(|(id, _)| *id).collect(),
             });
+        if let (Some(recorder), Some(record)) = (&self.config.recorder, &record) {
+            recorder.record(record);
         }
+        self.run_step(input, record.as_ref())
+    }
+
+    /// Runs a step, and hands its record to those that commit it with its output.
+    pub(crate) fn run_step(
+        &mut self,
+        input: StepInput,
+        record: Option<&StepRecord>,
+    ) -> dataflow::Result<()> {
+        failpoint::pass("step.begin");
         let sources = input.deltas.iter().flat_map(|(_, deltas)| deltas);
         let rows = sources.map(dataflow::Delta::rows).sum();
         let number = input.step;
         let began = self.config.clock.elapsed();
         self.flow.step(input).map_err(dataflow::Error::from)?;
+        if let Some(record) = record {
+            let mut systems = self.outlets.systems().peekable();
+            if systems.peek().is_some() {
+                let bytes = record.encode()?;
+                systems.for_each(|writer| writer.record(number, &bytes));
+            }
+            failpoint::pass("step.recorded");
+        }
         let took = self.config.clock.elapsed().saturating_sub(began);
         let wanted = if self.intake.is_behind() {
             self.config.catch_up_step
@@ -164,7 +250,7 @@ impl Driver {
         };
         self.pace.took(rows, took, wanted);
         self.shared.stepped(number, rows);
-        Ok(())
+        self.drain_changes(rows)
     }
 
     /// How long to wait for something to happen before looking at the clock again.
@@ -184,11 +270,19 @@ impl Driver {
     fn reap_writers(&mut self) {
         let failed = |(id, outlet): (NodeId, &Outlet)| match outlet {
             Outlet::View(_) => None,
-            Outlet::Sink(writer) => Some((id, writer.ended()?.err()?)),
+            Outlet::Sink(sink) => Some((id, sink.writer.ended()?.err()?)),
         };
         let failed: Vec<_> = self.flow.outlets().filter_map(failed).collect();
+        let fenced = failed.iter().map(|(_, error)| error);
+        let fenced = fenced
+            .filter(|error| error.kind == dataflow::Kind::Fenced)
+            .next()
+            .cloned();
         for (id, error) in failed {
             self.flow.fail(id, error);
+        }
+        if let Some(error) = fenced {
+            self.fail_all(&error);
         }
     }
 
@@ -197,14 +291,19 @@ impl Driver {
         if !self.intake.is_ended() || !self.flow.is_ended() || self.is_growing() {
             return;
         }
+        // What becomes visible by checkpoints does so before the end is told.
+        if !self.is_saved() && !self.has_checkpoint_trouble() {
+            self.want_checkpoint(Box::new(drop));
+            return;
+        }
         let step = self.flow.last_step();
         let mut all_ended = true;
         for (id, outlet) in self.flow.outlets() {
-            if let Outlet::Sink(writer) = outlet {
+            if let Outlet::Sink(sink) = outlet {
                 if self.finished.insert(id) {
-                    writer.finish(step);
+                    sink.finish(step);
                 }
-                all_ended &= writer.ended().is_some();
+                all_ended &= sink.writer.ended().is_some();
             }
         }
         if all_ended {
@@ -213,29 +312,59 @@ impl Driver {
         }
     }
 
-    /// The step itself is broken: everything stops and says so.
+    /// The step itself is broken, or another job has taken this one's place: everything stops and says so.
     fn fail_all(&mut self, error: &dataflow::Error) {
+        self.failed = true;
         let ids: Vec<NodeId> = self.flow.nodes().iter().map(|node| node.id).collect();
         for id in ids {
             self.flow.fail(id, error.clone());
             self.intake.remove_source(id);
         }
+        self.shared.set_ended(Some(self.flow.failures()));
     }
 
-    fn stop(&mut self) {
-        self.discovery.close();
-        self.beside.values().for_each(Pending::cancel);
-        let writers = |flow: &Flow, act: &dyn Fn(&crate::writer::Writer)| {
-            for (_, outlet) in flow.outlets() {
-                if let Outlet::Sink(writer) = outlet {
-                    act(writer);
+    /// Ends the job: a last checkpoint, then writers write what waits.
+    fn stop_on(&mut self) -> Turn {
+        let now = self.config.clock.elapsed();
+        match self.stopping {
+            None | Some(Stopping::Asked) => {
+                self.discovery.close();
+                self.beside.values().for_each(Pending::cancel);
+                self.stopping = Some(Stopping::Saving(now + STOP_WAIT));
+                if !self.failed && self.recovery.is_none() && !self.is_saved() {
+                    self.want_checkpoint(Box::new(drop));
                 }
+                Turn::Moved
             }
-        };
-        writers(&self.flow, &|writer| writer.close());
-        writers(&self.flow, &|writer| writer.join(STOP_WAIT));
-        self.reap_writers();
-        self.shared.stopped(self.flow.failures());
+            Some(Stopping::Saving(until)) => {
+                let needless = self.failed || self.recovery.is_some() || self.is_saved();
+                if !needless && !self.has_checkpoint_trouble() && now < until {
+                    return Turn::Until(until);
+                }
+                for (_, outlet) in self.flow.outlets() {
+                    if let Outlet::Sink(sink) = outlet {
+                        sink.writer.close();
+                    }
+                }
+                self.stopping = Some(Stopping::Closing(now + STOP_WAIT));
+                Turn::Moved
+            }
+            Some(Stopping::Closing(until)) => {
+                let waits = |(_, outlet): (NodeId, &Outlet)| match outlet {
+                    Outlet::Sink(sink) => sink.writer.ended().is_none(),
+                    Outlet::View(_) => false,
+                };
+                if now < until && self.flow.outlets().any(waits) {
+                    return Turn::Until(until);
+                }
+                self.reap_writers();
+                if let Some(checkpoints) = &self.checkpoints {
+                    checkpoints.checkpointer.close();
+                }
+                self.shared.stopped(self.flow.failures());
+                Turn::Done
+            }
+        }
     }
 
     /// These partitions of a source exist.
@@ -265,7 +394,7 @@ impl Driver {
         let lanes = feeds.iter().flat_map(|feed| &feed.lanes);
         let sinks = self.flow.outlets().filter_map(|(_, outlet)| match outlet {
             Outlet::View(_) => None,
-            Outlet::Sink(writer) => Some(Arc::clone(writer.meter())),
+            Outlet::Sink(sink) => Some(Arc::clone(&sink.meter)),
         });
         let nodes = self.flow.plan().nodes.iter();
         self.shared.set_meters(Meters {
@@ -333,5 +462,19 @@ impl Driver {
         self.beside
             .values()
             .any(|pending| pending.failure.is_none())
+    }
+}
+
+impl Actor for Driver {
+    /// If the stepping itself panics, nobody waits for an answer for ever.
+    fn turn(&mut self) -> Turn {
+        let own = std::thread::current().id();
+        self.shared.stepper.get_or_init(|| own);
+        guarded(|| Ok(self.round())).unwrap_or_else(|error| {
+            tracing::error!(%error, "the job has stopped");
+            let failure = Failure::new(NodeId::default(), "job", error);
+            self.shared.stopped(vec![failure]);
+            Turn::Done
+        })
     }
 }

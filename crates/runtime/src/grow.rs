@@ -208,22 +208,29 @@ impl Driver {
     }
 
     /// A flow of some nodes that is to be thrown away, but for its `own` nodes.
-    fn small_flow(&self, nodes: &[Node], own: &HashSet<NodeId>) -> Result<Flow> {
+    fn small_flow(&mut self, nodes: &[Node], own: &HashSet<NodeId>) -> Result<Flow> {
         let workers = self.config.workers.max(1);
         let mut flow = Flow::new(workers, Crew::new(workers - 1)?, self.config.parallel_rows);
-        flow.put_together(self.build(nodes, own, &self.shared.bell)?);
+        let bell = Arc::clone(&self.shared.bell);
+        flow.put_together(self.build(nodes, own, &bell)?);
         Ok(flow)
     }
 
     /// Builds nodes; only `own` ones keep or write rows.
-    fn build(&self, nodes: &[Node], own: &HashSet<NodeId>, bell: &Arc<Bell>) -> Result<Vec<Part>> {
+    fn build(
+        &mut self,
+        nodes: &[Node],
+        own: &HashSet<NodeId>,
+        bell: &Arc<Bell>,
+    ) -> Result<Vec<Part>> {
+        let workers = self.config.workers.max(1);
         let mut built = Vec::with_capacity(nodes.len());
         for node in nodes {
             if own.contains(&node.id) {
                 let nodes = vec![node.clone()];
-                built.extend(parts(Graph { nodes }, &self.config, bell)?);
+                built.extend(parts(Graph { nodes }, workers, &mut self.outlets, bell)?);
             } else {
-                built.push(Part::build(node.clone(), self.config.workers.max(1), None)?);
+                built.push(Part::build(node.clone(), workers, None)?);
             }
         }
         Ok(built)
@@ -254,7 +261,7 @@ impl Driver {
         let workers = self.config.workers.max(1);
         let mut flow = Flow::new(workers, Crew::new(workers - 1)?, self.config.parallel_rows);
         flow.put_together(self.build(&sorted_nodes(addition, &copies), &own, &bell)?);
-        let mut intake = Intake::beside(settings(&self.config, &bell));
+        let mut intake = Intake::beside(settings(&self.config, self.outlets.stage(), &bell));
         let now_ms = self.now_ms();
         let mut taps = Vec::new();
         for node in self.flow.nodes().to_vec() {

@@ -10,12 +10,14 @@ use crate::letters;
 use crate::meter::{LaneMeter, add};
 use crate::queue::{Entry, Item, Limits, Pop, Queue};
 use crate::reader::{Lane as ReaderLane, Readers, Reading};
-use crate::record::Range;
+use crate::record::{Range, StepRecord};
 use crate::step::StepInput;
+use crate::turn::Stage;
 use crate::watermark::{self, NodeTime, PartitionTime};
 use millstream_dataflow::graph::{NodeId, OnBad, SourceNode};
 use millstream_dataflow::source::{Offset, Partition};
 use millstream_dataflow::{Delta, Error, Result, Watermark};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -32,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) threads_max: usize,
     pub(crate) seed: u64,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stage: Stage,
     /// Rung when there is something to take.
     pub(crate) stepper: Arc<Bell>,
 }
@@ -62,6 +65,13 @@ struct Taken {
     item: Item,
 }
 
+/// Which part of a partition is read.
+struct Extent {
+    from: Offset,
+    until: Option<Offset>,
+    cuts: VecDeque<Offset>,
+}
+
 /// What came of a look into the queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gathered {
@@ -74,7 +84,7 @@ pub(crate) enum Gathered {
 impl Intake {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            readers: Readers::new(settings.threads_max),
+            readers: Readers::new(settings.stage.clone(), settings.threads_max),
             settings,
             feeds: Vec::new(),
             turns: Vec::new(),
@@ -149,11 +159,7 @@ impl Intake {
         for partition in fresh {
             let from = partition.start;
             let until = until(&partition);
-            let meter = LaneMeter::new(id, &self.feeds[at].table, &partition.name, from);
-            let queue = self.read(at, &partition, from, until, Arc::new(meter), count)?;
-            self.feeds[at].lanes.push(Lane {
-                partition,
-                queue,
+            let standing = Standing {
                 position: from,
                 time: PartitionTime {
                     watermark: Watermark::MIN,
@@ -161,9 +167,98 @@ impl Intake {
                     waiting: false,
                     ended: false,
                 },
-                reached: false,
-                adopted: false,
-            });
+                partition,
+            };
+            self.add_lane(at, standing, until, VecDeque::new(), count)?;
+        }
+        self.line_up();
+        Ok(())
+    }
+
+    fn add_lane(
+        &mut self,
+        feed: usize,
+        standing: Standing,
+        until: Option<Offset>,
+        cuts: VecDeque<Offset>,
+        lanes: usize,
+    ) -> Result<()> {
+        let Standing {
+            partition,
+            position,
+            time,
+        } = standing;
+        let table = &self.feeds[feed].table;
+        let meter = LaneMeter::new(self.feeds[feed].id, table, &partition.name, position);
+        let extent = Extent {
+            from: position,
+            until,
+            cuts,
+        };
+        let queue = self.read(feed, &partition, extent, Arc::new(meter), lanes)?;
+        self.feeds[feed].lanes.push(Lane {
+            partition,
+            queue,
+            position,
+            time,
+            reached: false,
+            adopted: false,
+        });
+        Ok(())
+    }
+
+    /// The partitions of a source stand as they did when the state was saved, and are read from there on, cut as the
+    /// steps of `records` took them.
+    pub(crate) fn restore(
+        &mut self,
+        id: NodeId,
+        standing: Vec<Standing>,
+        time: NodeTime,
+        records: &VecDeque<StepRecord>,
+        now_ms: i64,
+    ) -> Result<()> {
+        let Some(at) = self.feeds.iter().position(|feed| feed.id == id) else {
+            return Ok(());
+        };
+        let mut cuts: BTreeMap<Arc<str>, VecDeque<Offset>> = BTreeMap::new();
+        let mut all = standing;
+        let ranges = records.iter().flat_map(|record| &record.ranges);
+        for range in ranges.filter(|range| range.source == id) {
+            cuts.entry(Arc::clone(&range.partition))
+                .or_default()
+                .push_back(range.to);
+            if !all
+                .iter()
+                .any(|lane| *lane.partition.name == *range.partition)
+            {
+                // It was found after the state was saved.
+                all.push(Standing {
+                    partition: Partition {
+                        name: range.partition.to_string(),
+                        start: range.from,
+                        end: None,
+                    },
+                    position: range.from,
+                    time: PartitionTime {
+                        watermark: Watermark::MIN,
+                        active_ms: now_ms,
+                        waiting: false,
+                        ended: false,
+                    },
+                });
+            }
+        }
+        let known: Vec<Partition> = all.iter().map(|lane| lane.partition.clone()).collect();
+        self.feeds[at].node.source.resume(&known);
+        self.feeds[at].discovered = true;
+        self.feeds[at].touched = true;
+        self.feeds[at].time = time;
+        let lanes = self.turns.len() + all.len();
+        for standing in all {
+            let cuts = cuts
+                .remove(standing.partition.name.as_str())
+                .unwrap_or_default();
+            self.add_lane(at, standing, None, cuts, lanes)?;
         }
         self.line_up();
         Ok(())
@@ -174,8 +269,7 @@ impl Intake {
         &mut self,
         feed: usize,
         partition: &Partition,
-        from: Offset,
-        until: Option<Offset>,
+        extent: Extent,
         meter: Arc<LaneMeter>,
         lanes: usize,
     ) -> Result<Arc<Queue>> {
@@ -194,8 +288,9 @@ impl Intake {
             source: Arc::clone(&node.source),
             prepare: Arc::clone(&node.prepare),
             partition: partition.clone(),
-            from,
-            until,
+            from: extent.from,
+            until: extent.until,
+            cuts: extent.cuts,
             poll_rows,
             clock: Arc::clone(&settings.clock),
             seed: settings
@@ -231,7 +326,12 @@ impl Intake {
                 continue;
             };
             let lanes = self.turns.len();
-            let queue = self.read(feed, &partition, from, Some(until), meter, lanes)?;
+            let extent = Extent {
+                from,
+                until: Some(until),
+                cuts: VecDeque::new(),
+            };
+            let queue = self.read(feed, &partition, extent, meter, lanes)?;
             let lane = &mut self.feeds[feed].lanes[at];
             lane.queue = queue;
             lane.reached = false;
@@ -333,6 +433,50 @@ impl Intake {
         Gathered::Ready
     }
 
+    /// Takes what a recorded step took.
+    ///
+    /// # Errors
+    /// `Internal` when it is not there any more.
+    pub(crate) fn gather_again(&mut self, record: &StepRecord) -> Result<Gathered> {
+        for range in &record.ranges {
+            let Some(feed) = self.feeds.iter().position(|feed| feed.id == range.source) else {
+                continue;
+            };
+            let named = |lane: &Lane| *lane.partition.name == *range.partition;
+            let Some(lane) = self.feeds[feed].lanes.iter().position(named) else {
+                return Err(lost(range, "the partition is not there"));
+            };
+            while self.feeds[feed].lanes[lane].position < range.to {
+                if self.feeds[feed].failed || self.feeds[feed].lanes[lane].time.ended {
+                    return Err(lost(range, "it cannot be read any more"));
+                }
+                match self.feeds[feed].lanes[lane].queue.pop(usize::MAX) {
+                    Pop::Entry(entry) => self.take(feed, lane, entry),
+                    Pop::Empty | Pop::TooLarge => return Ok(Gathered::Waiting),
+                }
+            }
+            if self.feeds[feed].lanes[lane].position != range.to {
+                return Err(lost(range, "it ends elsewhere now"));
+            }
+        }
+        Ok(Gathered::Ready)
+    }
+
+    /// The input of a recorded step, from all that has been taken again.
+    pub(crate) fn finish_again(&mut self, record: &StepRecord) -> StepInput {
+        let input = self.finish(record.now_ms, None).unwrap_or_default();
+        for (id, time) in &record.times {
+            if let Some(feed) = self.feeds.iter_mut().find(|feed| feed.id == *id) {
+                feed.time = *time;
+            }
+        }
+        StepInput {
+            now_ms: record.now_ms,
+            times: record.times.clone(),
+            ..input
+        }
+    }
+
     fn take(&mut self, feed_at: usize, lane_at: usize, entry: Entry) {
         let feed = &mut self.feeds[feed_at];
         let lane = &mut feed.lanes[lane_at];
@@ -370,7 +514,18 @@ impl Intake {
         self.taken_rows = 0;
         taken.sort_by_key(|taken| (taken.feed, taken.lane));
         if let Some(ranges) = ranges {
-            ranges.extend(taken.iter().map(|taken| self.range(taken)));
+            for range in taken.iter().map(|taken| self.range(taken)) {
+                match ranges.last_mut() {
+                    Some(last)
+                        if last.source == range.source
+                            && last.partition == range.partition
+                            && last.to == range.from =>
+                    {
+                        last.to = range.to;
+                    }
+                    _ => ranges.push(range),
+                }
+            }
         }
         let mut deltas = self.deltas(taken, now_ms);
         let times = self.times(now_ms);
@@ -542,6 +697,14 @@ impl Intake {
         };
         self.taken.is_empty() && self.feeds.iter().all(reached)
     }
+}
+
+fn lost(range: &Range, why: &str) -> Error {
+    Error::user(format!(
+        "the input from offset {} to {} of partition {} cannot be read again to recover: {why}",
+        range.from.0, range.to.0, range.partition
+    ))
+    .hint("the partition was deleted or recreated, or its retention is too short; start with an empty state folder to begin anew")
 }
 
 impl Drop for Intake {

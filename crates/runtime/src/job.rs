@@ -1,36 +1,41 @@
 //! A running graph: started, read, watched, grown and stopped from any thread.
 
 use crate::bell::Bell;
+use crate::checkpoint::{CheckpointProgress, Checkpoints};
+use crate::checkpointer::Checkpointer;
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::discover::Discovery;
-use crate::driver::{Command, Driver};
+use crate::driver::{Command, Driver, Parts, Stopping};
 use crate::error::{Error, Failure, Result, guarded};
 use crate::intake::{Intake, Settings};
-use crate::outlet::{Follower, Outlet, View};
+use crate::outlet::{Follower, Outlets};
 use crate::plan;
 use crate::progress::{Meters, Progress, Rate};
+use crate::recovery::{self, Durability, Recovery};
+use crate::saved::About;
 use crate::snapshot::{Snapshot, Subscription, ViewRequest, ViewRows};
 use crate::step::{Flow, Part};
-use crate::writer::{Writer, Writing};
+use crate::turn::{Actor, Stage, Turn};
 use arrow::array::RecordBatch;
 use millstream_dataflow as dataflow;
-use millstream_dataflow::graph::{Graph, Node, NodeId, NodeKind, SourceNode};
+use millstream_dataflow::graph::{Graph, NodeId, NodeKind, SourceNode};
 use millstream_dataflow::source::Partition;
 use millstream_dataflow::{Kind, Step};
-use millstream_state::ViewTable;
+use millstream_state::checkpoint::{Manifest, Saved, Store};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::ThreadId;
+use std::time::Duration;
 
 /// One graph that runs. Dropping it stops it.
 #[derive(Debug)]
 pub struct Job {
     pub(crate) shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    stage: Stage,
 }
 
 /// What the job's threads and its owner share.
@@ -45,6 +50,8 @@ pub(crate) struct Shared {
     meters: Mutex<Meters>,
     ended: Mutex<Option<Vec<Failure>>>,
     ended_changed: Condvar,
+    pub(crate) stepper: OnceLock<ThreadId>,
+    checkpoint: Mutex<CheckpointProgress>,
     config: Config,
 }
 
@@ -63,52 +70,101 @@ impl Job {
     /// When the graph is not one, an operator cannot be built, or a source has nothing to read. An outside that does not
     /// answer is waited for instead.
     pub fn start(graph: Graph, config: Config) -> Result<Self> {
-        plan::check(&graph.nodes, &HashSet::new())?;
-        let workers = config.workers.max(1);
-        let bell = Arc::new(Bell::default());
-        let crew = Crew::new(workers - 1)?;
-        let mut flow = Flow::new(workers, crew, config.parallel_rows);
-        let partitions = partitions(&graph)?;
-        let ids: Vec<NodeId> = graph.nodes.iter().map(|node| node.id).collect();
-        let parts = parts(graph, &config, &bell)?;
-        flow.put_together(parts);
-        let intake = Intake::new(settings(&config, &bell));
-        let shared = Arc::new(Shared {
-            commands: Mutex::default(),
-            waiting: AtomicBool::new(false),
-            bell,
-            is_stopped: AtomicBool::new(false),
-            step: AtomicU64::new(0),
-            rows: AtomicU64::new(0),
-            rate: Rate::default(),
-            meters: Mutex::default(),
-            ended: Mutex::new(None),
-            ended_changed: Condvar::new(),
-            config: config.clone(),
+        let (driver, shared) = assemble(graph, config, &Stage::Threads, None)?;
+        Self::run(driver, shared, Stage::Threads)
+    }
+
+    /// Starts to run a graph that keeps checkpoints, from the one that is given if there is one: the graph must be the one
+    /// that was saved, and is run with as many workers as then. No view shows anything older than what was saved.
+    ///
+    /// # Errors
+    /// As of [`Job::start`]; when the graph is another one; `BadData` when the checkpoint is damaged: then the store is given
+    /// back, to look for the one before.
+    pub fn recover(
+        graph: Graph,
+        config: Config,
+        durability: Durability,
+    ) -> std::result::Result<Self, Unrecovered> {
+        Self::recover_on(graph, config, durability, Stage::Threads)
+    }
+
+    pub(crate) fn recover_on(
+        graph: Graph,
+        config: Config,
+        durability: Durability,
+        stage: Stage,
+    ) -> std::result::Result<Self, Unrecovered> {
+        let unrecovered = |error: Error, store| Unrecovered { error, store };
+        let mut durability = durability;
+        let manifest = durability.manifest.take();
+        let from = manifest.map(|manifest| {
+            let about = About::read(&manifest.about)?;
+            Ok(From { manifest, about })
         });
-        let discovery = Arc::new(Discovery::default());
-        let mut driver = Driver::new(
-            config,
-            flow,
-            intake,
-            Arc::clone(&shared),
-            Arc::clone(&discovery),
+        let from = match from.transpose() {
+            Ok(from) => from,
+            Err(error) => {
+                let error: dataflow::Error = error;
+                return Err(unrecovered(error.into(), Some(durability.store)));
+            }
+        };
+        let keeping = Keeping {
+            durability: &durability,
+            from,
+        };
+        let assembled = assemble(graph, config, &stage, Some(keeping));
+        let (mut driver, shared, saved) = match assembled {
+            Ok((driver, shared)) => {
+                let saved = driver.flow.last_step();
+                (driver, shared, saved)
+            }
+            Err(error) => return Err(unrecovered(error, Some(durability.store))),
+        };
+        let started = Checkpointer::start(
+            durability.store,
+            &stage,
+            Arc::clone(&driver.config.clock),
+            driver.config.seed,
+            Arc::clone(&shared.bell),
         );
-        driver.watch_letters(ids.into_iter());
-        driver.begin_sources(partitions)?;
-        driver.refresh_meters();
-        spawn_discovery(&shared, discovery)?;
-        let thread = std::thread::Builder::new()
-            .name("stepper".to_owned())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || step_until_stopped(driver, &shared)
-            })
-            .map_err(|error| no_thread(&error))?;
-        Ok(Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        let checkpointer = started.map_err(|error| unrecovered(error.into(), None))?;
+        let saved = (saved > Step(0)).then_some(saved);
+        driver.checkpoints = Some(Checkpoints::new(
+            checkpointer,
+            driver.outlets.job().unwrap_or_default().to_owned(),
+            durability.catalog,
+            durability.interval,
+            saved,
+        ));
+        Self::run(driver, shared, stage).map_err(|error| unrecovered(error, None))
+    }
+
+    fn run(driver: Driver, shared: Arc<Shared>, stage: Stage) -> Result<Self> {
+        spawn_discovery(&shared, &driver.discovery, &stage)?;
+        let bell = Arc::clone(&shared.bell);
+        let clock = Arc::clone(&driver.config.clock);
+        stage.start("stepper", bell, clock, Box::new(driver))?;
+        Ok(Self { shared, stage })
+    }
+
+    /// Says what the job is made from from now on, and waits until a checkpoint holds that and all that happened before.
+    /// Without checkpoints there is nothing to wait for.
+    ///
+    /// # Errors
+    /// When no checkpoint could be made.
+    pub fn save(&self, catalog: serde_json::Value) -> Result<()> {
+        let (answer_in, answer) = sync_channel(1);
+        self.shared.send(Box::new(move |driver| {
+            if let Some(checkpoints) = &mut driver.checkpoints {
+                checkpoints.catalog = catalog;
+            }
+            driver.want_checkpoint(Box::new(move |outcome| {
+                // Who asked may have gone.
+                let _ = answer_in.send(outcome);
+            }));
+        }))?;
+        let outcome = answer.recv().map_err(|_| Error::Stopped)?;
+        Ok(outcome.map(drop)?)
     }
 
     /// Waits until all input has ended, everything has fired and all sinks have finished, or the job has been stopped.
@@ -123,16 +179,19 @@ impl Job {
         }
     }
 
-    /// Stops: no more steps, what waits for sinks is written and committed. Waits for that. Views cannot be read any more.
+    /// Stops: no more steps, a last checkpoint is made, what waits for sinks is written and committed. Waits for that. Views
+    /// cannot be read any more.
     pub fn stop(&self) {
-        let sent = self.shared.send(Box::new(|driver| driver.stopping = true));
-        let thread = self.thread.lock().take();
-        let own = std::thread::current().id();
+        let sent = self
+            .shared
+            .send(Box::new(|driver| driver.stopping = Some(Stopping::Asked)));
         // The last handle may be dropped by a reply that runs on the stepping thread itself.
-        let other = |thread: &JoinHandle<()>| thread.thread().id() != own;
-        if let Some(thread) = thread.filter(|thread| sent.is_ok() && other(thread)) {
-            // A panic of the stepping thread has been told in its own words already.
-            let _ = thread.join();
+        let own = self.shared.stepper.get() == Some(&std::thread::current().id());
+        if sent.is_ok() && !own && matches!(self.stage, Stage::Threads) {
+            let mut ended = self.shared.ended.lock();
+            while !self.shared.is_stopped.load(SeqCst) {
+                self.shared.ended_changed.wait(&mut ended);
+            }
         }
     }
 
@@ -143,7 +202,11 @@ impl Job {
         let rate = shared.rate.look(shared.config.clock.elapsed(), rows);
         let ended = shared.ended.lock().is_some();
         let step = Step(shared.step.load(SeqCst));
-        shared.meters.lock().read(step, rows, rate, ended)
+        let checkpoint = *shared.checkpoint.lock();
+        shared
+            .meters
+            .lock()
+            .read(step, rows, rate, ended, checkpoint)
     }
 
     /// Reads views, all at the same finished step. Later calls never see an earlier step.
@@ -255,6 +318,21 @@ impl Shared {
         self.rows.fetch_add(rows as u64, SeqCst);
     }
 
+    /// Steps waited for a checkpoint.
+    pub(crate) fn paused(&self, pause: Duration) {
+        let mut checkpoint = self.checkpoint.lock();
+        checkpoint.pause_max = checkpoint.pause_max.max(pause);
+    }
+
+    /// A checkpoint is complete.
+    pub(crate) fn saved(&self, step: Step, saved: &Saved) {
+        let mut checkpoint = self.checkpoint.lock();
+        checkpoint.sequence = saved.sequence;
+        checkpoint.step = step;
+        checkpoint.bytes = saved.bytes;
+        checkpoint.took = saved.took;
+    }
+
     pub(crate) fn set_meters(&self, meters: Meters) {
         *self.meters.lock() = meters;
     }
@@ -276,42 +354,174 @@ impl Shared {
     }
 }
 
-/// Runs the job. If the stepping itself panics, nobody waits for an answer for ever.
-fn step_until_stopped(driver: Driver, shared: &Shared) {
-    let run = || {
-        driver.run();
-        Ok(())
-    };
-    if let Err(error) = guarded(run) {
-        tracing::error!(%error, "the job has stopped");
-        shared.stopped(vec![Failure::new(NodeId::default(), "job", error)]);
+/// What a job keeps, and goes on from.
+struct Keeping<'a> {
+    durability: &'a Durability,
+    from: Option<From>,
+}
+
+/// The checkpoint that a job goes on from.
+struct From {
+    manifest: Manifest,
+    about: About,
+}
+
+/// Why a job could not be started from its state.
+#[derive(thiserror::Error)]
+#[error("{error}")]
+pub struct Unrecovered {
+    /// The reason.
+    pub error: Error,
+    /// The store, to look for another checkpoint.
+    pub store: Option<Store>,
+}
+
+impl std::fmt::Debug for Unrecovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unrecovered")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
     }
 }
 
-fn no_thread(error: &std::io::Error) -> Error {
-    dataflow::Error::internal(format!("no thread to step with: {error}")).into()
-}
-
-fn spawn_discovery(shared: &Arc<Shared>, discovery: Arc<Discovery>) -> Result<()> {
-    let interval = shared.config.discover_interval;
-    let shared = Arc::downgrade(shared);
-    let tell = move |id, found| {
-        let Some(shared) = shared.upgrade() else {
-            return false;
-        };
-        let told = shared.send(Box::new(move |driver: &mut Driver| {
-            driver.discovered(id, found)
-        }));
-        told.is_ok()
+/// Puts a job together: all that can be known before it runs.
+fn assemble(
+    graph: Graph,
+    mut config: Config,
+    stage: &Stage,
+    keeping: Option<Keeping<'_>>,
+) -> Result<(Driver, Arc<Shared>)> {
+    plan::check(&graph.nodes, &HashSet::new())?;
+    let began = config.clock.elapsed();
+    let from = keeping.as_ref().and_then(|keeping| keeping.from.as_ref());
+    let job = match (&keeping, from) {
+        (_, Some(from)) => Some(from.about.job.clone()),
+        (Some(keeping), None) => Some(keeping.durability.job.clone()),
+        (None, None) => None,
     };
-    std::thread::Builder::new()
-        .name("discovery".to_owned())
-        .spawn(move || discovery.run(interval, tell))
-        .map_err(|error| no_thread(&error))?;
-    Ok(())
+    if let Some(from) = from {
+        from.about.check(&graph.nodes)?;
+        config.workers = from.about.workers;
+    }
+    let workers = config.workers.max(1);
+    let bell = Arc::new(Bell::default());
+    let mut flow = Flow::new(workers, Crew::new(workers - 1)?, config.parallel_rows);
+    let openings = if from.is_none() {
+        partitions(&graph)?
+    } else {
+        Vec::new()
+    };
+    let ids: Vec<NodeId> = graph.nodes.iter().map(|node| node.id).collect();
+    let mut outlets = Outlets::new(config.clone(), stage.clone(), job);
+    if let Some(from) = from {
+        let prepared = from.about.sinks.iter();
+        outlets.recover(
+            prepared
+                .map(|sink| (NodeId(sink.node), sink.prepared.clone()))
+                .collect(),
+        );
+    }
+    let mut parts = parts(graph, workers, &mut outlets, &bell)?;
+    outlets.recovered();
+    if let (Some(keeping), Some(from)) = (&keeping, from) {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let store = &keeping.durability.store;
+        recovery::restore(&mut parts, store, &from.manifest, &from.about, threads)?;
+        flow.skip_to(Step(from.about.step));
+    }
+    flow.put_together(parts);
+    if keeping.is_some() && from.is_none() {
+        flow.each_table(|_, table| table.track());
+    }
+    let intake = Intake::new(settings(&config, stage, &bell));
+    let shared = Arc::new(Shared {
+        commands: Mutex::default(),
+        waiting: AtomicBool::new(false),
+        bell,
+        is_stopped: AtomicBool::new(false),
+        step: AtomicU64::new(flow.last_step().0),
+        rows: AtomicU64::new(0),
+        rate: Rate::default(),
+        meters: Mutex::default(),
+        ended: Mutex::new(None),
+        ended_changed: Condvar::new(),
+        stepper: OnceLock::new(),
+        checkpoint: Mutex::default(),
+        config: config.clone(),
+    });
+    let mut driver = Driver::new(Parts {
+        config,
+        flow,
+        intake,
+        shared: Arc::clone(&shared),
+        discovery: Arc::default(),
+        outlets,
+    });
+    driver.watch_letters(ids.into_iter());
+    if keeping.is_some() {
+        let opening = driver.outlets.systems().cloned().collect();
+        let saved = from.map(|from| from.about.clone());
+        if let Some(saved) = &saved {
+            driver.set_now_ms(saved.now_ms);
+        }
+        driver.recovery = Some(Recovery::new(saved, opening, began));
+    }
+    driver.begin_sources(openings)?;
+    driver.refresh_meters();
+    Ok((driver, shared))
 }
 
-pub(crate) fn settings(config: &Config, stepper: &Arc<Bell>) -> Settings {
+/// Asks sources for their partitions while the job runs.
+struct Discovering {
+    discovery: Arc<Discovery>,
+    shared: Weak<Shared>,
+    interval: Duration,
+    next: Duration,
+}
+
+impl Actor for Discovering {
+    fn turn(&mut self) -> Turn {
+        let Some(shared) = self.shared.upgrade() else {
+            return Turn::Done;
+        };
+        if self.discovery.is_closed() || shared.is_stopped.load(SeqCst) {
+            return Turn::Done;
+        }
+        let now = shared.config.clock.elapsed();
+        if now < self.next {
+            return Turn::Until(self.next);
+        }
+        self.next = now + self.interval;
+        for (id, source) in self.discovery.sources() {
+            if self.discovery.is_closed() {
+                return Turn::Done;
+            }
+            let found = guarded(|| source.partitions());
+            let told = shared.send(Box::new(move |driver: &mut Driver| {
+                driver.discovered(id, found);
+            }));
+            if told.is_err() {
+                return Turn::Done;
+            }
+        }
+        Turn::Until(self.next)
+    }
+}
+
+fn spawn_discovery(shared: &Arc<Shared>, discovery: &Arc<Discovery>, stage: &Stage) -> Result<()> {
+    let interval = shared.config.discover_interval;
+    let clock = Arc::clone(&shared.config.clock);
+    let discovering = Discovering {
+        discovery: Arc::clone(discovery),
+        shared: Arc::downgrade(shared),
+        interval,
+        next: clock.elapsed() + interval,
+    };
+    let bell = Arc::clone(discovery.bell());
+    Ok(stage.start("discovery", bell, clock, Box::new(discovering))?)
+}
+
+pub(crate) fn settings(config: &Config, stage: &Stage, stepper: &Arc<Bell>) -> Settings {
     Settings {
         poll_rows: config.poll_rows.max(1),
         queue_rows: config.queue_rows,
@@ -320,6 +530,7 @@ pub(crate) fn settings(config: &Config, stepper: &Arc<Bell>) -> Settings {
         threads_max: config.reader_threads_max,
         seed: config.seed,
         clock: Arc::clone(&config.clock),
+        stage: stage.clone(),
         stepper: Arc::clone(stepper),
     }
 }
@@ -345,32 +556,16 @@ pub(crate) fn partitions(graph: &Graph) -> Result<Vec<Opening>> {
 }
 
 /// The nodes of a graph, ready to run.
-pub(crate) fn parts(graph: Graph, config: &Config, bell: &Arc<Bell>) -> Result<Vec<Part>> {
-    let build = |node: Node| {
-        let outlet = match &node.kind {
-            NodeKind::View(view) => {
-                let table = ViewTable::new(Arc::clone(&view.schema), view.key.clone());
-                Some(Outlet::View(View::new(table)))
-            }
-            NodeKind::Sink(sink) => {
-                let writing = Writing {
-                    sink: Arc::clone(&sink.sink),
-                    commit_interval: config.commit_interval,
-                    clock: Arc::clone(&config.clock),
-                    seed: config.seed.wrapping_add(u64::from(node.id.0)),
-                    rows_max: config.sink_queue_rows.max(1),
-                    steps_max: config.sink_queue_items.max(1),
-                };
-                let meter = crate::meter::SinkMeter::new(node.id, sink.table.as_str().into());
-                Some(Outlet::Sink(Writer::start(
-                    writing,
-                    Arc::new(meter),
-                    Arc::clone(bell),
-                )?))
-            }
-            NodeKind::Source(_) | NodeKind::Operator(_) | NodeKind::DeadLetters(_) => None,
-        };
-        Part::build(node, config.workers.max(1), outlet)
-    };
-    graph.nodes.into_iter().map(build).collect()
+pub(crate) fn parts(
+    graph: Graph,
+    workers: usize,
+    outlets: &mut Outlets,
+    bell: &Arc<Bell>,
+) -> Result<Vec<Part>> {
+    let mut parts = Vec::with_capacity(graph.nodes.len());
+    for node in graph.nodes {
+        let outlet = outlets.outlet(&node, bell)?;
+        parts.push(Part::build(node, workers, outlet)?);
+    }
+    Ok(parts)
 }

@@ -4,24 +4,24 @@
 use crate::queue::Item;
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use millstream_dataflow::source::{BadRecord, Offset, Polled, Prepare, Prepared};
+use millstream_dataflow::source::{BadRecord, Offset, Polled, Prepare, Prepared, State};
 use millstream_dataflow::{Delta, Kind, Result, Watermark};
 
 /// Prepares what was polled from `from` on.
 pub(crate) fn item(prepare: &dyn Prepare, polled: Polled, from: Offset) -> Result<Item> {
     let Polled {
         delta,
+        offsets,
         mut bad,
         position,
         state: _,
     } = polled;
     let prepared = prepare_rows(prepare, &delta)?;
     if !prepared.refused.is_empty() {
-        let offsets = Offsets::new(from, position, delta.rows(), &bad);
         for (row, reason) in prepared.refused {
             bad.push(BadRecord {
                 bytes: text_of(&delta.batch().slice(row, 1)).into_bytes(),
-                offset: offsets.of(row),
+                offset: offsets.get(row),
                 reason,
             });
         }
@@ -34,6 +34,31 @@ pub(crate) fn item(prepare: &dyn Prepare, polled: Polled, from: Offset) -> Resul
         watermark: prepared.watermark_ms.map(Watermark),
         bad,
     })
+}
+
+/// The part of a poll before an offset, and the rest.
+pub(crate) fn cut(polled: Polled, at: Offset) -> (Polled, Polled) {
+    let rows = polled.delta.rows();
+    let before = polled.offsets.before(at, rows);
+    let (bad, bad_rest) = polled
+        .bad
+        .into_iter()
+        .partition(|record| record.offset < at);
+    let first = Polled {
+        delta: polled.delta.slice(0, before),
+        offsets: polled.offsets.slice(0, before),
+        bad,
+        position: at,
+        state: State::More,
+    };
+    let rest = Polled {
+        delta: polled.delta.slice(before, rows - before),
+        offsets: polled.offsets.slice(before, rows - before),
+        bad: bad_rest,
+        position: polled.position,
+        state: polled.state,
+    };
+    (first, rest)
 }
 
 /// Prepares rows; when a value fails all of them, finds out which rows are at fault by halving.
@@ -70,30 +95,6 @@ fn prepare_rows(prepare: &dyn Prepare, delta: &Delta) -> Result<Prepared> {
     }
 }
 
-/// The offsets of rows, as far as they can be told: exactly when each offset is one row or one bad record.
-struct Offsets {
-    rows: Option<Vec<Offset>>,
-    from: Offset,
-}
-
-impl Offsets {
-    fn new(from: Offset, to: Offset, rows: usize, bad: &[BadRecord]) -> Self {
-        let exact = (to.0 - from.0) == (rows + bad.len()) as i64;
-        let rows = exact.then(|| {
-            (from.0..to.0)
-                .map(Offset)
-                .filter(|offset| bad.iter().all(|record| record.offset != *offset))
-                .collect()
-        });
-        Self { rows, from }
-    }
-
-    fn of(&self, row: usize) -> Offset {
-        let known = self.rows.as_ref().and_then(|rows| rows.get(row));
-        known.copied().unwrap_or(self.from)
-    }
-}
-
 /// A row as JSON, or in words where JSON has none for its types.
 fn text_of(row: &RecordBatch) -> String {
     let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
     use arrow::datatypes::SchemaRef;
     use millstream_dataflow::Error;
-    use millstream_dataflow::source::State;
+    use millstream_dataflow::source::RowOffsets;
     use millstream_dataflow::testing::{delta, schema, show};
 
     /// Fails on batches that hold a 13, refuses a 7.
@@ -162,6 +163,7 @@ mod tests {
     fn a_bad_row_between_good_ones_changes_nothing_else() {
         let polled = Polled {
             delta: delta("n int", "+1 1 / +1 13 / +1 2 / +1 7 / +1 13 / +1 3"),
+            offsets: RowOffsets::Each(vec![100, 102, 103, 104, 105, 106]),
             bad: vec![BadRecord {
                 bytes: vec![b'x'],
                 offset: Offset(101),
@@ -192,6 +194,31 @@ mod tests {
                 (104, "seven", r#"{"n":7}"#.to_owned()),
                 (105, "thirteen", thirteen),
             ]
+        );
+    }
+
+    #[test]
+    fn a_poll_is_cut_at_an_offset() {
+        let polled = Polled {
+            delta: delta("n int", "+1 1 / +1 2 / -1 2 / +1 3"),
+            offsets: RowOffsets::Each(vec![100, 103, 103, 105]),
+            bad: vec![BadRecord {
+                bytes: vec![b'x'],
+                offset: Offset(101),
+                reason: "broken".into(),
+            }],
+            position: Offset(109),
+            state: State::CaughtUp,
+        };
+        let (first, rest) = cut(polled, Offset(103));
+        assert_eq!(show(&first.delta), "+1 1");
+        assert_eq!((first.bad.len(), first.position), (1, Offset(103)));
+        let (second, rest) = cut(rest, Offset(105));
+        assert_eq!(show(&second.delta), "+1 2 / -1 2");
+        assert_eq!(show(&rest.delta), "+1 3");
+        assert_eq!(
+            (rest.bad.len(), rest.position, rest.state),
+            (0, Offset(109), State::CaughtUp)
         );
     }
 }

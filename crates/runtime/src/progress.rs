@@ -1,5 +1,6 @@
 //! How a job is doing, put together from its counters without stopping it.
 
+use crate::checkpoint::CheckpointProgress;
 use crate::error::Failure;
 use crate::meter::{BadMeter, LaneMeter, NodeMeter, SinkMeter};
 use crate::queue::Queue;
@@ -30,6 +31,8 @@ pub struct Progress {
     pub sinks: Vec<SinkProgress>,
     /// The bad records of each table by reason.
     pub bad: Vec<BadProgress>,
+    /// The last checkpoint, if the job keeps them.
+    pub checkpoint: CheckpointProgress,
 }
 
 /// How a node is doing.
@@ -128,6 +131,7 @@ impl Meters {
         rows: u64,
         rows_per_second: f64,
         ended: bool,
+        checkpoint: CheckpointProgress,
     ) -> Progress {
         let bad = self.bad.iter().flat_map(|(table, meter)| {
             let counts = meter.counts().into_iter();
@@ -146,6 +150,7 @@ impl Meters {
             partitions: self.lanes.iter().map(|queue| partition(queue)).collect(),
             sinks: self.sinks.iter().map(|meter| sink(meter)).collect(),
             bad: bad.collect(),
+            checkpoint,
         }
     }
 }

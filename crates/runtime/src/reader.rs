@@ -7,9 +7,11 @@ use crate::clock::Clock;
 use crate::error::guarded;
 use crate::prepare;
 use crate::queue::{Entry, Queue};
+use crate::turn::{Actor, Stage, Turn};
 use millstream_dataflow::source::{Offset, Partition, Polled, Prepare, Reader, Source, State};
 use millstream_dataflow::{Error, Kind, Result};
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub(crate) struct Lane {
     pub(crate) position: Offset,
     /// Where to stop.
     pub(crate) until: Option<Offset>,
+    /// Where rows are to be cut into items, ascending.
+    cuts: VecDeque<Offset>,
     pub(crate) poll_rows: usize,
     pub(crate) queue: Arc<Queue>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -38,19 +42,6 @@ pub(crate) struct Lane {
     end_asked: Option<Duration>,
 }
 
-/// What a turn of a lane came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    /// It moved on.
-    Moved,
-    /// Nothing to do for now.
-    Rested,
-    /// Nothing to do before this time.
-    Until(Duration),
-    /// Nothing to do ever again.
-    Done,
-}
-
 /// What is needed to read a partition.
 pub(crate) struct Reading {
     pub(crate) source: Arc<dyn Source>,
@@ -58,6 +49,7 @@ pub(crate) struct Reading {
     pub(crate) partition: Partition,
     pub(crate) from: Offset,
     pub(crate) until: Option<Offset>,
+    pub(crate) cuts: VecDeque<Offset>,
     pub(crate) poll_rows: usize,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) seed: u64,
@@ -71,6 +63,7 @@ impl Lane {
             partition: reading.partition,
             position: reading.from,
             until: reading.until,
+            cuts: reading.cuts,
             poll_rows: reading.poll_rows.max(1),
             queue,
             clock: reading.clock,
@@ -124,10 +117,11 @@ impl Lane {
             *self.queue.meter.retrying.lock() = None;
         }
         self.ask_end();
+        let polled = match self.until.filter(|until| polled.position > *until) {
+            Some(until) => prepare::cut(polled, until).0,
+            None => polled,
+        };
         let (state, to) = (polled.state, polled.position);
-        if self.overshoots(&polled)? {
-            return Ok(Turn::Moved);
-        }
         let caught_up = state != State::More;
         self.queue
             .meter
@@ -135,9 +129,7 @@ impl Lane {
             .store(caught_up, std::sync::atomic::Ordering::Relaxed);
         let moved = to != self.position || !polled.delta.is_empty() || !polled.bad.is_empty();
         if moved {
-            let item = prepare::item(self.prepare.as_ref(), polled, self.position)?;
-            self.position = to;
-            self.queue.push(Entry::Item(item));
+            self.push(polled)?;
         }
         if state == State::End {
             let last = if self.until.is_some() {
@@ -149,6 +141,32 @@ impl Lane {
             return Ok(Turn::Done);
         }
         Ok(if moved { Turn::Moved } else { Turn::Rested })
+    }
+
+    /// Passes a poll on, cut where it was cut before.
+    fn push(&mut self, mut polled: Polled) -> Result<()> {
+        while let Some(at) = self
+            .cuts
+            .front()
+            .copied()
+            .filter(|at| *at < polled.position)
+        {
+            self.cuts.pop_front();
+            if at > self.position {
+                let (first, rest) = prepare::cut(polled, at);
+                polled = rest;
+                self.push_item(first)?;
+            }
+        }
+        self.push_item(polled)
+    }
+
+    fn push_item(&mut self, polled: Polled) -> Result<()> {
+        let to = polled.position;
+        let item = prepare::item(self.prepare.as_ref(), polled, self.position)?;
+        self.position = to;
+        self.queue.push(Entry::Item(item));
+        Ok(())
     }
 
     fn poll(&mut self, wait: Duration) -> Result<Polled> {
@@ -163,25 +181,6 @@ impl Lane {
             return Err(Error::internal("a partition without a reader"));
         };
         reader.poll(self.poll_rows, wait)
-    }
-
-    /// Whether a poll went beyond where to stop: then it is thrown away and read again in smaller parts, down to rows.
-    fn overshoots(&mut self, polled: &Polled) -> Result<bool> {
-        let Some(until) = self.until.filter(|until| polled.position > *until) else {
-            return Ok(false);
-        };
-        if polled.delta.is_empty() && polled.bad.is_empty() {
-            return Ok(false);
-        }
-        if self.poll_rows == 1 {
-            return Err(Error::internal(format!(
-                "partition {} cannot be read up to offset {} exactly",
-                self.partition.name, until.0
-            )));
-        }
-        self.poll_rows = (self.poll_rows / 8).max(1);
-        self.reader = None;
-        Ok(true)
     }
 
     fn ask_end(&mut self) {
@@ -201,6 +200,7 @@ impl Lane {
 /// The reading threads of a job.
 #[derive(Debug)]
 pub(crate) struct Readers {
+    stage: Stage,
     threads: Vec<Thread>,
     threads_max: usize,
 }
@@ -226,8 +226,9 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Readers {
-    pub(crate) fn new(threads_max: usize) -> Self {
+    pub(crate) fn new(stage: Stage, threads_max: usize) -> Self {
         Self {
+            stage,
             threads: Vec::new(),
             threads_max: threads_max.max(1),
         }
@@ -250,41 +251,46 @@ impl Readers {
             }
         }
         let bell = Arc::new(Bell::default());
+        let lane = lane(Arc::clone(&bell));
+        let clock = Arc::clone(&lane.clock);
         let shared = Arc::new(Shared {
-            inbox: Mutex::new(Some(vec![lane(Arc::clone(&bell))])),
+            inbox: Mutex::new(Some(vec![lane])),
             lanes: AtomicUsize::new(1),
-            bell,
+            bell: Arc::clone(&bell),
         });
-        let own = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("reader".to_owned())
-            .spawn(move || run(&own))
-            .map_err(|error| Error::internal(format!("no thread to read with: {error}")))?;
+        let group = Group {
+            shared: Arc::clone(&shared),
+            lanes: Vec::new(),
+        };
+        self.stage.start("reader", bell, clock, Box::new(group))?;
         self.threads.push(Thread { shared });
         Ok(())
     }
 }
 
-fn run(shared: &Shared) {
-    let mut lanes: Vec<Lane> = Vec::new();
-    loop {
-        let mut inbox = shared.inbox.lock();
-        lanes.extend(inbox.iter_mut().flat_map(std::mem::take));
-        if lanes.is_empty() {
+/// The lanes that one thread reads.
+struct Group {
+    shared: Arc<Shared>,
+    lanes: Vec<Lane>,
+}
+
+impl Actor for Group {
+    fn turn(&mut self) -> Turn {
+        let mut inbox = self.shared.inbox.lock();
+        self.lanes.extend(inbox.iter_mut().flat_map(std::mem::take));
+        if self.lanes.is_empty() {
             *inbox = None;
-            return;
+            return Turn::Done;
         }
         drop(inbox);
-        let wait = if lanes.len() == 1 {
-            POLL_WAIT
-        } else {
-            SHARED_WAIT / lanes.len() as u32
-        };
-        let clock = Arc::clone(&lanes[0].clock);
+        let alone = self.lanes.len() == 1;
+        let whole = if alone { POLL_WAIT } else { SHARED_WAIT };
+        let wait = whole / self.lanes.len() as u32;
+        let clock = Arc::clone(&self.lanes[0].clock);
         let began = clock.elapsed();
         let mut moved = false;
         let mut retry_at: Option<Duration> = None;
-        lanes.retain_mut(|lane| {
+        self.lanes.retain_mut(|lane| {
             let turn = lane.turn(wait);
             moved |= turn == Turn::Moved;
             if let Turn::Until(at) = turn {
@@ -292,35 +298,16 @@ fn run(shared: &Shared) {
             }
             turn != Turn::Done
         });
-        shared.lanes.store(lanes.len(), SeqCst);
-        if moved || lanes.is_empty() {
-            continue;
+        self.shared.lanes.store(self.lanes.len(), SeqCst);
+        if moved || self.lanes.is_empty() {
+            return Turn::Moved;
         }
-        rest(shared, &lanes, clock.as_ref(), began, retry_at);
-    }
-}
-
-/// Nothing moved: waits for room, a retry's time, or what is left of the poll's wait if the readers did not wait.
-fn rest(
-    shared: &Shared,
-    lanes: &[Lane],
-    clock: &dyn Clock,
-    began: Duration,
-    retry_at: Option<Duration>,
-) {
-    let now = clock.elapsed();
-    let blocked = |lane: &Lane| lane.queue.is_full() || lane.not_before > now;
-    if lanes.iter().all(blocked) {
-        shared.bell.wait(retry_at.map(|at| at.saturating_sub(now)));
-        return;
-    }
-    let whole = if lanes.len() == 1 {
-        POLL_WAIT
-    } else {
-        SHARED_WAIT
-    };
-    let left = whole.saturating_sub(now.saturating_sub(began));
-    if !left.is_zero() {
-        shared.bell.wait(Some(left));
+        // Nothing moved: waits for room, a retry's time, or what is left of the poll's wait if the readers did not wait.
+        let now = clock.elapsed();
+        let blocked = |lane: &Lane| lane.queue.is_full() || lane.not_before > now;
+        if self.lanes.iter().all(blocked) {
+            return retry_at.map_or(Turn::Rested, Turn::Until);
+        }
+        Turn::Until(began + whole)
     }
 }

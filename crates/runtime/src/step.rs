@@ -10,12 +10,16 @@ use crate::exchange::share_out;
 use crate::meter::NodeMeter;
 use crate::outlet::Outlet;
 use crate::plan::{self, Plan};
+use crate::recovery::table_id;
 use crate::watermark::{self, NodeTime};
 use crate::worker::{Moment, Worker};
+use crate::writer::SinkOutlet;
 use millstream_dataflow as dataflow;
 use millstream_dataflow::graph::{Node, NodeId, NodeKind};
+use millstream_dataflow::operator::Checkpointed;
 use millstream_dataflow::{Delta, Operator, Step, Watermark};
 use millstream_state::ViewTable;
+use millstream_state::checkpoint::TableId;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -79,11 +83,38 @@ impl Part {
     }
 }
 
+/// Something of a node that holds state.
+pub(crate) enum Piece<'a> {
+    Operator(&'a mut dyn Operator),
+    View(&'a mut ViewTable),
+}
+
 impl Part {
+    /// It goes on from where it was.
+    pub(crate) fn restore(&mut self, time: NodeTime, failure: Option<Failure>) {
+        self.time = time;
+        self.failure = failure;
+    }
+
+    /// All that holds state, with the worker that it is of.
+    pub(crate) fn pieces(&mut self) -> Vec<(NodeId, usize, Piece<'_>)> {
+        let id = self.node.id;
+        let mut pieces = Vec::new();
+        for (worker, operator) in self.operators.iter_mut().enumerate() {
+            if let Some(operator) = operator {
+                pieces.push((id, worker, Piece::Operator(operator.as_mut())));
+            }
+        }
+        if let Some(Outlet::View(view)) = &mut self.outlet {
+            pieces.extend(view.table().map(|table| (id, 0, Piece::View(table))));
+        }
+        pieces
+    }
+
     /// Another job's thread runs it from now on.
     pub(crate) fn take_over(&self, stepper: &Arc<Bell>) {
-        if let Some(Outlet::Sink(writer)) = &self.outlet {
-            writer.hand_over(Arc::clone(stepper));
+        if let Some(Outlet::Sink(sink)) = &self.outlet {
+            sink.writer.hand_over(Arc::clone(stepper));
         }
         if let Some(meter) = &self.meter {
             meter.catching_up.store(false, SeqCst);
@@ -152,6 +183,63 @@ impl Flow {
     pub(crate) fn time(&self, id: NodeId) -> NodeTime {
         let idx = self.plan.index.get(&id);
         idx.map(|idx| self.times[*idx]).unwrap_or_default()
+    }
+
+    /// Visits all tables of state. A node whose table fails, fails.
+    pub(crate) fn each_table(
+        &mut self,
+        mut visit: impl FnMut(TableId, &mut dyn Checkpointed) -> dataflow::Result<()>,
+    ) {
+        let mut failed = Vec::new();
+        for (number, worker) in self.workers.iter_mut().enumerate() {
+            for (idx, operator) in worker.operators() {
+                let id = self.nodes[idx].id;
+                for table in operator.tables() {
+                    if let Err(error) = visit(table_id(id, number, table), table) {
+                        failed.push((id, error));
+                    }
+                }
+            }
+        }
+        for (node, outlet) in self.nodes.iter().zip(&mut self.outlets) {
+            if let Some(Outlet::View(view)) = outlet
+                && let Some(table) = view.table()
+                && let Err(error) = visit(table_id(node.id, 0, table), table)
+            {
+                failed.push((node.id, error));
+            }
+        }
+        for (id, error) in failed {
+            self.fail(id, error);
+        }
+    }
+
+    /// Visits all sinks that have not failed.
+    pub(crate) fn each_sink(&mut self, mut visit: impl FnMut(&mut SinkOutlet)) {
+        for outlet in self.outlets.iter_mut().flatten() {
+            if let Outlet::Sink(sink) = outlet {
+                visit(sink);
+            }
+        }
+    }
+
+    /// Whether a sink has failed of itself.
+    pub(crate) fn has_failed_sink(&self) -> bool {
+        let mut both = self.nodes.iter().zip(&self.failures);
+        both.any(|(node, failure)| {
+            matches!(node.kind, NodeKind::Sink(_))
+                && failure
+                    .as_ref()
+                    .is_some_and(|failure| failure.node() == node.id)
+        })
+    }
+
+    /// All nodes that a node's rows can reach.
+    pub(crate) fn behind(&self, id: NodeId) -> Vec<NodeId> {
+        let idx = self.plan.index.get(&id);
+        let reached = idx.map(|idx| self.plan.nodes[*idx].downstream.as_slice());
+        let ids = reached.unwrap_or_default().iter();
+        ids.map(|idx| self.nodes[*idx].id).collect()
     }
 
     /// The next step comes behind this one.
@@ -351,7 +439,7 @@ impl Flow {
         for (node, deltas) in given {
             match &mut self.outlets[node] {
                 None => {}
-                Some(Outlet::Sink(writer)) => writer.write(step, deltas),
+                Some(Outlet::Sink(sink)) => sink.write(step, deltas),
                 Some(Outlet::View(view)) => {
                     view.tell(step, &deltas);
                     tasks.extend(view.take_table().map(|table| Task::View {

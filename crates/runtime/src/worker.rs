@@ -79,6 +79,14 @@ impl Worker {
         self.dead = vec![false; nodes];
     }
 
+    /// The operators that run, by the place of their node.
+    pub(crate) fn operators(&mut self) -> impl Iterator<Item = (usize, &mut dyn Operator)> {
+        let operators = self.operators.iter_mut().enumerate();
+        operators.filter_map(|(idx, operator)| {
+            Some((idx, operator.as_deref_mut()? as &mut dyn Operator))
+        })
+    }
+
     /// Gives up all operators.
     pub(crate) fn uninstall(&mut self) -> Vec<Option<Box<dyn Operator>>> {
         std::mem::take(&mut self.operators)

@@ -10,7 +10,7 @@ use millstream_dataflow::graph::{
 use millstream_dataflow::operator::{Bound, Operator, Output, Partitioning, Spec};
 use millstream_dataflow::sink::{Sink, Writer};
 use millstream_dataflow::source::{
-    BadRecord, Offset, Partition, Polled, Prepare, Prepared, Reader, Source, State,
+    BadRecord, Offset, Partition, Polled, Prepare, Prepared, Reader, RowOffsets, Source, State,
 };
 use millstream_dataflow::{Changes, Delta, Error, Result, Step, StepTime, Watermark};
 use millstream_runtime::{Clock, Config, Job, ViewRequest};
@@ -197,7 +197,7 @@ impl Reader for MemoryReader {
         }
         let log = &logs[self.partition];
         let to = reach(&logs).min(self.at + rows_max);
-        let (mut rows, mut bad) = (Vec::new(), Vec::new());
+        let (mut rows, mut bad, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
         for at in self.at..to {
             if log.bad.contains(&at) {
                 bad.push(BadRecord {
@@ -207,6 +207,7 @@ impl Reader for MemoryReader {
                 });
             } else {
                 rows.push((log.rows[at].clone(), 1));
+                offsets.push(at as i64);
             }
         }
         self.memory.rows_read.fetch_add(rows.len(), SeqCst);
@@ -218,6 +219,7 @@ impl Reader for MemoryReader {
         };
         Ok(Polled {
             delta: delta(&self.memory.schema, &rows),
+            offsets: RowOffsets::Each(offsets),
             bad,
             position: Offset(to as i64),
             state,
