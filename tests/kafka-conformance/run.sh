@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the conformance suite: librdkafka's part (crates/broker/tests/conformance), the Java part, and the console
 # tools, each against the embedded broker and against Apache Kafka. Prints the failures and a table of counts; ends with 1 when anything failed.
-# Needs Java 17 and Maven. `run.sh embedded` or `run.sh kafka` tests one broker only.
+# Then the pipelines (pipelines.sh), for which the binary must be built. Needs Java 17, Maven and Python 3.11. `run.sh embedded` or `run.sh kafka`
+# tests one broker only, and no pipelines.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -64,10 +65,18 @@ kafka() {
 }
 
 build
+# pipelines: the same pipeline files over both (pipelines.sh).
+pipelines() {
+  local line
+  "$here/pipelines.sh" > "$work/pipelines.out" 2>&1 || { failed=1; grep -v '^ok ' "$work/pipelines.out" | tail -n 80; }
+  line=$(grep '^pipelines:' "$work/pipelines.out" | sed 's/^pipelines: //')
+  table+=("$(printf '%-22s %-12s %s' "both" pipelines "${line:-did not run}")")
+}
+
 case "${1:-both}" in
   embedded | kafka) "$1" ;;
-  both) embedded; kafka ;;
-  *) sed -n '2,4s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  both) embedded; kafka; pipelines ;;
+  *) sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 printf '%s\n' "${table[@]}"
 exit "$failed"
