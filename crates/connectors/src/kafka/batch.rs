@@ -1,4 +1,4 @@
-//! Messages of one partition, taken from librdkafka many at a time. The one place with unsafe code: the safe consumer
+//! Messages of one partition, taken from librdkafka many at a time. It is unsafe code because the safe consumer
 //! of the `rdkafka` crate takes them one by one, at a third of the speed.
 //!
 //! Invariants: a queue and its messages do not outlive the client (the consumer is held beside them); every message is

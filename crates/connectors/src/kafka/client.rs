@@ -371,6 +371,12 @@ pub(super) fn code_error(what: &str, code: RDKafkaErrorCode, text: &str) -> Erro
         | C::ClusterAuthorizationFailed => {
             "the user may not: grant access, or set 'properties.sasl.*'"
         }
+        C::TransactionalIdAuthorizationFailed => {
+            "the user may not write in transactions: grant WRITE and DESCRIBE on the transactional id, or set 'sink.delivery-guarantee' to at-least-once"
+        }
+        C::InvalidTransactionTimeout => {
+            "the brokers allow less (transaction.max.timeout.ms): set 'properties.transaction.timeout.ms'"
+        }
         C::Authentication | C::SaslAuthenticationFailed => {
             "check 'properties.sasl.*' and 'properties.ssl.*'"
         }

@@ -7,6 +7,9 @@
 //! rows                          messages -> rows
 //! source, reader                topics -> partitions -> polls
 //! sink, records, upsert         changes -> records
+//! producer, drain               records -> brokers
+//! system, transactions          all sinks of a job in one transaction
+//! progress, progress_topic      what was committed, as the transactions themselves say it
 //! ```
 //!
 //! | option | default | |
@@ -25,20 +28,27 @@
 //! | `scan.bounded.mode` | unbounded | latest-offset, group-offsets, timestamp, specific-offsets |
 //! | `scan.bounded.timestamp-millis`, `scan.bounded.specific-offsets` | | |
 //! | `scan.topic-partition-discovery.interval` | 5 min | 0: never |
-//! | `sink.delivery-guarantee` | at-least-once | none |
+//! | `sink.delivery-guarantee` | exactly-once | at-least-once, none |
+//! | `sink.transactional-id-prefix` | | comes before the job's name in the transactional id |
 //! | `sink.partitioner` | default | fixed, round-robin |
 //! | `sink.parallelism`, `sink.buffer-flush.*` | | taken and without effect |
 
 mod batch;
 mod client;
+mod drain;
 mod fields;
 mod offsets;
+mod producer;
+mod progress;
+mod progress_topic;
 mod properties;
 mod reader;
 mod records;
 mod rows;
 mod sink;
 mod source;
+mod system;
+mod transactions;
 mod upsert;
 
 use crate::format::Format;
@@ -49,7 +59,7 @@ use millstream_dataflow::sink::Sink;
 use millstream_dataflow::{Column, Error, Options, Result, Table};
 use properties::Properties;
 use records::Places;
-use sink::{Delivery, KafkaSink};
+use sink::{Guarantee, KafkaSink, SinkOptions};
 use source::{KafkaSource, Layout, Topics};
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +99,7 @@ struct Settings {
     value: Format,
     key: Option<Format>,
     fields: KeyFields,
-    delivery: Delivery,
+    sink: SinkOptions,
     upsert: bool,
 }
 
@@ -112,7 +122,7 @@ impl Settings {
             true => KeyFields::of_primary_key(table, &mut options)?,
             false => KeyFields::of_kafka(table, &mut options, key.is_some())?,
         };
-        let delivery = Delivery::new(&mut options)?;
+        let sink = SinkOptions::new(&mut options)?;
         options.finish()?;
         Ok(Self {
             topics,
@@ -123,7 +133,7 @@ impl Settings {
             value,
             key,
             fields,
-            delivery,
+            sink,
             upsert,
         })
     }
@@ -213,6 +223,9 @@ impl Settings {
                 )));
             }
         };
+        if self.sink.guarantee == Guarantee::ExactlyOnce {
+            self.properties.check_transactional(&table.name)?;
+        }
         let written: Vec<_> = columns::written(table).collect();
         let named = written
             .iter()
@@ -230,7 +243,7 @@ impl Settings {
         Ok(KafkaSink {
             topic,
             properties: self.properties.clone(),
-            delivery: self.delivery.clone(),
+            options: self.sink.clone(),
             value: self.value.encoder(&schema(&places.value, 0))?,
             key: match &self.key {
                 None => None,

@@ -80,7 +80,10 @@ const REFUSED: [(&str, &str); 17] = [
         "sasl.login.callback.handler.class",
         "use 'properties.sasl.oauthbearer.method' = 'oidc'",
     ),
-    ("transactional.id", "the sink names its own"),
+    (
+        "transactional.id",
+        "leave it out: a job names its own ('sink.transactional-id-prefix' comes before that)",
+    ),
 ];
 
 impl Properties {
@@ -91,8 +94,7 @@ impl Properties {
         let mut timeout_ms = TIMEOUT_MS;
         for (name, value) in given {
             if let Some((_, hint)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
-                let message =
-                    format!("table `{table}`: 'properties.{name}' is of the Java client only");
+                let message = format!("table `{table}`: 'properties.{name}' cannot be set here");
                 return Err(Error::user(message).hint(*hint));
             }
             match name.as_str() {
@@ -171,7 +173,82 @@ impl Properties {
                 .hint("'properties.*' takes the configuration properties of librdkafka, and those of the Java client that mean the same")
         })
     }
+
+    /// Refuses what no transaction can hold with.
+    pub(super) fn check_transactional(&self, table: &str) -> Result<()> {
+        let unfit = |name: &str, value: &str| match name {
+            "enable.idempotence" => value != "true",
+            "acks" | "request.required.acks" => !matches!(value, "all" | "-1"),
+            _ => false,
+        };
+        match self.values.iter().find(|(name, value)| unfit(name, value)) {
+            None => Ok(()),
+            Some((name, value)) => Err(Error::user(format!(
+                "table `{table}`: 'properties.{name}' = '{value}' does not go with 'sink.delivery-guarantee' = 'exactly-once'"
+            ))
+            .hint("leave the property out, or set the guarantee to at-least-once")),
+        }
+    }
+
+    /// Which cluster these properties lead to, and as whom.
+    pub(super) fn cluster(&self) -> String {
+        let mut servers: Vec<&str> = self.servers().split(',').map(str::trim).collect();
+        servers.sort_unstable();
+        servers.dedup();
+        let identity = IDENTITY
+            .iter()
+            .filter_map(|name| self.get(name).map(|value| format!(", {name} {value}")));
+        format!(
+            "Kafka at {}{}",
+            servers.join(","),
+            identity.collect::<String>()
+        )
+    }
+
+    /// The first property of producers that is not the same in both.
+    pub(super) fn differs<'a>(&'a self, other: &'a Self) -> Option<&'a str> {
+        let of_producers = |name: &&String| {
+            !OF_CONSUMERS.contains(&name.as_str())
+                && !["fetch.", "queued."]
+                    .iter()
+                    .any(|start| name.starts_with(start))
+                && !matches!(name.as_str(), "bootstrap.servers" | "metadata.broker.list")
+        };
+        let mut names = self.values.keys().chain(other.values.keys());
+        names
+            .find(|name| of_producers(name) && self.values.get(*name) != other.values.get(*name))
+            .map(String::as_str)
+    }
 }
+
+/// What says, beside the brokers, who writes.
+const IDENTITY: [&str; 6] = [
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "ssl.certificate.location",
+    "ssl.keystore.location",
+];
+
+/// What has no effect on producers (as all of `fetch.*` and `queued.*`).
+const OF_CONSUMERS: [&str; 15] = [
+    "group.id",
+    "group.instance.id",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "max.poll.interval.ms",
+    "enable.auto.commit",
+    "auto.commit.interval.ms",
+    "enable.auto.offset.store",
+    "max.partition.fetch.bytes",
+    "isolation.level",
+    "check.crcs",
+    "partition.assignment.strategy",
+    "client.rack",
+    "enable.partition.eof",
+    "coordinator.query.interval.ms",
+];
 
 fn invalid(table: &str, name: &str, value: &str, wanted: &str) -> Error {
     Error::user(format!(

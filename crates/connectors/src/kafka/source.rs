@@ -6,6 +6,7 @@ use super::offsets::Place as Offsets;
 use super::properties::Properties;
 use super::reader::PartitionReader;
 use super::rows::{Meta, Rows, Slot, headers_type};
+use super::system::is_internal;
 use crate::format::Format;
 use crate::{Metadata, clock, columns};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
@@ -244,7 +245,8 @@ pub(super) struct KafkaSource {
 
 /// The partitions as they were found last.
 struct Found {
-    at: Instant,
+    /// When; `None`: by the job before it was started again.
+    at: Option<Instant>,
     partitions: Vec<Partition>,
 }
 
@@ -316,7 +318,7 @@ impl KafkaSource {
         let topics = match &self.settings.topics {
             Topics::Matching(pattern) => {
                 let mut all = consumer.topics(None)?;
-                all.retain(|(name, _)| pattern.is_match(name));
+                all.retain(|(name, _)| pattern.is_match(name) && !is_internal(name));
                 all
             }
             Topics::Named(names) => {
@@ -467,7 +469,7 @@ impl Source for KafkaSource {
         if let Some(before) = &*found {
             let fresh = match self.settings.discovery {
                 None => true,
-                Some(interval) => before.at.elapsed() < interval,
+                Some(interval) => before.at.is_some_and(|at| at.elapsed() < interval),
             };
             if fresh || self.bounded() {
                 return Ok(before.partitions.clone());
@@ -475,10 +477,18 @@ impl Source for KafkaSource {
         }
         let partitions = self.find(found.as_ref())?;
         *found = Some(Found {
-            at: clock::now(),
+            at: Some(clock::now()),
             partitions: partitions.clone(),
         });
         Ok(partitions)
+    }
+
+    fn resume(&self, known: &[Partition]) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        *found = Some(Found {
+            at: None,
+            partitions: known.to_vec(),
+        });
     }
 
     fn open(&self, partition: &Partition, from: Offset) -> Result<Box<dyn Reader>> {

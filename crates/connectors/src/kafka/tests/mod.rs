@@ -1,6 +1,7 @@
 //! Both directions against the embedded broker.
 
 mod reading;
+mod transactions;
 mod writing;
 
 use super::*;

@@ -745,3 +745,20 @@ fn changes_and_tombstones_can_be_cut_at_every_record() {
     let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
     assert_eq!(crate::tests::cuts_change_nothing(&*source, 2), 3);
 }
+
+#[test]
+fn a_job_that_goes_on_reads_what_was_added_since_from_its_start() {
+    let broker = broker(2);
+    produce(&broker, "orders", &[(1, None, Some("{\"id\":1}"))]);
+    let table = plain(&broker, &[("scan.startup.mode", "latest-offset")]);
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    let known = source.partitions().unwrap().remove(0);
+    let source = crate::source(&table, &columns::all(&table, &[])).unwrap();
+    source.resume(std::slice::from_ref(&known));
+    let partitions = source.partitions().unwrap();
+    assert_eq!(partitions[0], known);
+    assert_eq!(
+        (partitions[1].name.as_str(), partitions[1].start),
+        ("orders/1", Offset(0))
+    );
+}
