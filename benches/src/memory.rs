@@ -78,7 +78,10 @@ pub(crate) fn measure(engine: &Engine, text: &str, name: &str) -> Result<Measure
     }
     let (cpu, began) = (process::cpu()?, Instant::now());
     let start_bytes = process::resident()?.now;
-    engine.wait_end().map_err(|error| error.to_string())?;
+    engine.wait_end().map_err(|failures| {
+        let failures: Vec<_> = failures.iter().map(ToString::to_string).collect();
+        failures.join("; ")
+    })?;
     let (cpu, wall) = (process::cpu()?.saturating_sub(cpu), began.elapsed());
     let ended = engine.progress().ok_or("the job has no progress")?;
     let peak_bytes = process::resident()?.peak;

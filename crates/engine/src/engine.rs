@@ -262,18 +262,14 @@ impl Engine {
     /// Blocks until all bounded input has ended and everything that follows from it is done.
     ///
     /// # Errors
-    /// The first failure of a source, an operator or a sink.
-    pub fn wait_end(&self) -> Result<()> {
+    /// What has failed of its own: sources, operators, sinks.
+    pub fn wait_end(&self) -> std::result::Result<(), Vec<Error>> {
         let job = self.inner.state.lock().job.clone();
-        match job
-            .map(|job| job.wait_end())
-            .unwrap_or_default()
-            .into_iter()
-            .next()
-        {
-            Some(failure) => Err(failed(&failure)),
-            None => Ok(()),
+        let failures = job.map(|job| job.wait_end()).unwrap_or_default();
+        if failures.is_empty() {
+            return Ok(());
         }
+        Err(failures.iter().map(failed).collect())
     }
 
     /// How far the job is; `None` before there is one.

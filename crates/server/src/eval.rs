@@ -29,7 +29,10 @@ pub(crate) fn eval(eval: &Eval) -> Result<(), String> {
     let watcher = Watcher::start(&engine);
     let ended = engine.wait_end();
     watcher.stop();
-    ended.map_err(|error| error.to_string())?;
+    ended.map_err(|failures| {
+        let failures: Vec<_> = failures.iter().map(ToString::to_string).collect();
+        failures.join("\nerror: ")
+    })?;
     if let Some(query) = &eval.query {
         let (schema, batches) = engine.query_rows().map_err(|error| error.to_string())?;
         let batches = print::ordered(&schema, batches, query).map_err(|error| error.to_string())?;

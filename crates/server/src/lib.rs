@@ -35,9 +35,18 @@ pub use server::{Addresses, Server, ServerConfig};
 /// Runs the command line of this process.
 pub fn command() -> ExitCode {
     let cli = Cli::parse();
+    let logged = match cli.command {
+        // It ends with what has failed.
+        Command::Eval(_) => "warn,millstream_runtime::step=off",
+        Command::Run(_)
+        | Command::Demo(_)
+        | Command::Replay(_)
+        | Command::Check(_)
+        | Command::Explain(_) => "warn",
+    };
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| logged.into()),
         )
         .with_writer(std::io::stderr)
         .init();
