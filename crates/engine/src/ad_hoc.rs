@@ -17,8 +17,11 @@ use millstream_planner::from_datafusion;
 use millstream_runtime::{Job, ViewRequest};
 use std::sync::Arc;
 
-use crate::engine::{Engine, from_runtime};
-use crate::provider::{Frozen, ViewTable, view_of};
+use crate::engine::{Engine, State, from_runtime};
+use crate::provider::{ViewTable, frozen, view_of};
+
+/// A view's rows, or why it has none.
+type Rows = std::result::Result<Vec<RecordBatch>, millstream_runtime::Error>;
 
 /// Whether a text is a query for the views, by its first word. Everything else is a statement of the engine's.
 pub(crate) fn is_query(text: &str) -> bool {
@@ -98,26 +101,21 @@ pub(crate) fn whole_view(job: &Job, node: NodeId) -> Result<Vec<RecordBatch>> {
 
 /// Replaces the views of a plan by their rows at one step.
 pub(crate) fn freeze(engine: &Engine, plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut requests = Vec::new();
+    let mut scans = Vec::new();
     let seen = plan.apply_with_subqueries(|plan| {
         if let LogicalPlan::TableScan(scan) = plan
             && let Some(view) = view_of(scan)
         {
-            requests.push(request(scan, &view));
+            scans.push((scan.clone(), view));
         }
         Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
     });
     seen.map_err(from_datafusion)?;
-    if requests.is_empty() {
+    if scans.is_empty() {
         return Ok(plan);
     }
-    let job = engine.with_state(|state| state.job.clone());
-    let rows = match job {
-        Some(job) => job.snapshot(requests).map_err(from_runtime)?.1,
-        None => requests.iter().map(|_| Ok(Vec::new())).collect(),
-    };
-    let mut rows = rows.into_iter();
-    let frozen = plan.transform_down_with_subqueries(|plan| {
+    let mut rows = rows_of(engine, &scans)?.into_iter();
+    let frozen_plan = plan.transform_down_with_subqueries(|plan| {
         let LogicalPlan::TableScan(mut scan) = plan else {
             return Ok(Transformed::no(plan));
         };
@@ -135,10 +133,64 @@ pub(crate) fn freeze(engine: &Engine, plan: LogicalPlan) -> Result<LogicalPlan> 
             }
             None => Vec::new(),
         };
-        scan.source = Frozen::source(&view, batches);
+        scan.source = frozen(view, batches);
         Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
     });
-    Ok(frozen.map_err(from_datafusion)?.data)
+    Ok(frozen_plan.map_err(from_datafusion)?.data)
+}
+
+/// The rows of the views that scans read, all of one step. A name may have come to mean another view since the query was
+/// planned, even since the job was asked.
+fn rows_of(engine: &Engine, scans: &[(TableScan, ViewTable)]) -> Result<Vec<Rows>> {
+    let mut asked = None;
+    loop {
+        let (requests, job) = engine.with_state(|state| {
+            let requests = scans
+                .iter()
+                .map(|(scan, planned)| Ok(request(scan, &meant(state, planned)?)));
+            (requests.collect::<Result<Vec<_>>>(), state.job.clone())
+        });
+        let (requests, Some(job)) = (requests?, job) else {
+            return Ok(scans.iter().map(|_| Ok(Vec::new())).collect());
+        };
+        let nodes: Vec<NodeId> = requests.iter().map(|request| request.node).collect();
+        let rows = job.snapshot(requests).map_err(from_runtime)?.1;
+        let is_gone = |rows: &Rows| matches!(rows, Err(millstream_runtime::Error::UnknownNode(_)));
+        if !rows.iter().any(is_gone) || asked.as_ref() == Some(&nodes) {
+            return Ok(rows);
+        }
+        asked = Some(nodes);
+    }
+}
+
+/// What the name of a planned view means now.
+fn meant(state: &State, planned: &ViewTable) -> Result<ViewTable> {
+    let name = &planned.name;
+    let now = ViewTable::of(state, name).ok_or_else(|| missing(state, name))?;
+    if now.schema != planned.schema {
+        let why = format!("the columns of \"{name}\" have changed since the query was planned");
+        return Err(Error::user(why).hint("send it again"));
+    }
+    Ok(now)
+}
+
+/// What there is to say about a name that means no view.
+pub(crate) fn missing(state: &State, name: &str) -> Error {
+    let missing = Error::user(format!("there is no table or view \"{name}\""));
+    match state.declared.catalog.get(name) {
+        Some(relation) if relation.kind() != "materialized view" => Error::user(format!(
+            "\"{name}\" is a {}: it holds no rows to read",
+            relation.kind()
+        ))
+        .hint(format!(
+            "CREATE MATERIALIZED VIEW name AS SELECT ... FROM {name}, and read that"
+        )),
+        Some(_) => missing,
+        None => match millstream_dataflow::options::nearest(name, state.declared.catalog.names()) {
+            Some(near) => missing.hint(format!("did you mean \"{near}\"?")),
+            None => missing,
+        },
+    }
 }
 
 /// What a scan asks of the job: the rows of a key where its conditions fix every column of the key.
@@ -198,31 +250,10 @@ fn key_row(fixed: &[(usize, ScalarValue)], schema: &SchemaRef) -> Option<RecordB
 /// A binder's error, with what the engine knows of the name that was not found.
 fn explained(engine: &Engine, error: DataFusionError) -> Error {
     let error = from_datafusion(error);
-    let quoted = error
-        .message
-        .split('\'')
-        .nth(1)
-        .filter(|_| error.message.contains("not found"));
-    let Some(name) = quoted
-        .and_then(|name| name.rsplit('.').next())
-        .map(str::to_owned)
-    else {
-        return error;
-    };
-    engine.with_state(|state| match state.declared.catalog.get(&name) {
-        Some(relation) if relation.kind() != "materialized view" => Error::user(format!(
-            "`{name}` is a {}: it holds no rows to read",
-            relation.kind()
-        ))
-        .hint(format!(
-            "CREATE MATERIALIZED VIEW name AS SELECT ... FROM {name}, and read that"
-        )),
-        Some(_) => error,
-        None => {
-            match millstream_dataflow::options::nearest(&name, state.declared.catalog.names()) {
-                Some(near) => error.hint(format!("did you mean \"{near}\"?")),
-                None => error,
-            }
-        }
-    })
+    let quoted = error.message.split('\'').nth(1);
+    let name = quoted.and_then(|name| name.rsplit('.').next());
+    match name.filter(|_| error.message.contains("not found")) {
+        Some(name) => engine.about_missing(name),
+        None => error,
+    }
 }

@@ -8,7 +8,7 @@ use millstream_dataflow::graph::{Graph, Node, NodeId, NodeKind};
 use millstream_dataflow::source::Offset;
 use millstream_dataflow::{Error, Result};
 use millstream_planner::catalog::Relation;
-use millstream_planner::{Planner, Target, explain};
+use millstream_planner::{Target, explain};
 use millstream_runtime::{Extension, Job, Progress};
 use millstream_sql::{Explain, Spanned, Statement};
 use parking_lot::Mutex;
@@ -60,12 +60,12 @@ pub enum Response {
 /// A running engine. Cheap to clone; all clones are one engine.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
-    config: Config,
-    state: Mutex<State>,
+    pub config: Config,
+    pub state: Mutex<State>,
 }
 
 /// What changes as statements run.
@@ -115,7 +115,7 @@ impl Engine {
         let mut state = self.inner.state.lock();
         for statement in &statements {
             state
-                .take(statement, text, false)
+                .take(statement, text)
                 .map_err(|error| located(error, statement.span, text))?;
         }
         state.start(&self.inner.config)?;
@@ -131,7 +131,7 @@ impl Engine {
         let mut state = self.inner.state.lock();
         for statement in &statements {
             state
-                .take(statement, text, true)
+                .take(statement, text)
                 .map_err(|error| located(error, statement.span, text))?;
         }
         let planned = state.plan()?;
@@ -149,21 +149,18 @@ impl Engine {
         let mut state = self.inner.state.lock();
         for statement in &statements {
             state
-                .take(statement, text, false)
+                .take(statement, text)
                 .map_err(|error| located(error, statement.span, text))?;
         }
         // The place in the query's text says nothing in the file's.
         let of_query = |error: Error| Error { at: None, ..error }.context("the query");
         let parsed =
             millstream_sql::parse_query(query).map_err(|error| of_query(syntax(&error)))?;
-        let plan = state
+        let (plan, definition) = state
             .declared
-            .binder()
-            .query(&parsed.ast)
+            .bind(&parsed, &[], query.to_owned())
             .map_err(of_query)?;
-        state
-            .declared
-            .materialize(QUERY_VIEW, plan, query.to_owned())?;
+        state.declared.materialize(QUERY_VIEW, plan, definition)?;
         state.start(&self.inner.config)?;
         Ok(std::mem::take(&mut state.declared.notes))
     }
@@ -234,8 +231,12 @@ impl Engine {
             Statement::ShowSettings => return describe::settings(&state),
             Statement::Describe { name, .. } => return describe::describe(&state, name),
             Statement::Drop(drop) => return state.drop_relation(drop),
+            node if state.declared.replaces(node).is_some() => {
+                drop(state);
+                return self.replace(statement, text);
+            }
             _ => (
-                state.take(statement, text, false)?,
+                state.take(statement, text)?,
                 state.start(&self.inner.config)?,
             ),
         };
@@ -298,19 +299,10 @@ impl Engine {
 const QUERY_VIEW: &str = "\u{1}query";
 
 impl State {
-    /// Takes a statement of a file. `dry`: what it would do is not done.
-    fn take(
-        &mut self,
-        statement: &Spanned<Statement>,
-        text: &str,
-        dry: bool,
-    ) -> Result<&'static str> {
+    /// Takes a statement of a file.
+    fn take(&mut self, statement: &Spanned<Statement>, text: &str) -> Result<&'static str> {
         match &statement.node {
-            Statement::Drop(drop) if !dry => self.drop_relation(drop).map(|_| "DROP"),
-            Statement::Drop(drop) => self
-                .declared
-                .check_drop(drop.kind, &drop.name)
-                .map(|_| "DROP"),
+            Statement::Drop(drop) => self.drop_relation(drop).map(|_| "DROP"),
             Statement::Explain(_)
             | Statement::Show(_)
             | Statement::ShowSettings
@@ -344,7 +336,7 @@ impl State {
     }
 
     /// Plans what is wanted and adds it to the job. What is added to a running job catches up first.
-    fn start(&mut self, config: &Config) -> Result<Option<Addition>> {
+    pub(crate) fn start(&mut self, config: &Config) -> Result<Option<Addition>> {
         if self.declared.queries.is_empty() {
             return Ok(None);
         }
@@ -353,7 +345,11 @@ impl State {
         let mut addition = None;
         match &self.job {
             Some(job) => {
-                let extension = job.extend(planned.graph.clone()).map_err(from_runtime)?;
+                let extended = job.extend(planned.graph.clone()).inspect_err(|_| {
+                    let nodes = planned.graph.nodes.iter().map(|node| node.id);
+                    self.declared.planner.forget(&nodes.collect::<Vec<_>>());
+                });
+                let extension = extended.map_err(from_runtime)?;
                 let is_source = |node: &&Node| matches!(node.kind, NodeKind::Source(_));
                 let sources = planned
                     .graph
@@ -389,16 +385,21 @@ impl State {
     fn explain(&mut self, explained: &Explain, text: &str) -> Result<Response> {
         let mut scratch = Declarations {
             catalog: self.declared.catalog.clone(),
+            planner: self.declared.planner.over_views(),
             settings: self.declared.settings.clone(),
             ..Declarations::new()
         };
-        scratch.planner = Planner::default();
         match &explained.statement.node {
             Statement::Query(parsed) => {
-                let plan = scratch.binder().query(&parsed.ast)?;
-                scratch.materialize("query", plan, String::new())?;
+                let (plan, definition) = scratch.bind(parsed, &[], String::new())?;
+                scratch.materialize("query", plan, definition)?;
             }
-            _ => drop(scratch.declare(&explained.statement, text)?),
+            statement => {
+                if let Some(name) = scratch.replaces(statement).map(str::to_owned) {
+                    scratch.catalog.remove(&name);
+                }
+                scratch.declare(&explained.statement, text)?;
+            }
         }
         let queries = std::mem::take(&mut scratch.queries);
         let planned = scratch.planner.plan(&scratch.catalog, queries)?;
@@ -407,45 +408,10 @@ impl State {
             explain(&planned.graph).lines().map(str::to_owned),
         ))
     }
-
-    fn drop_relation(&mut self, statement: &millstream_sql::Drop) -> Result<Response> {
-        let name = statement.name.object();
-        let done = || Response::Done {
-            tag: format!("DROP {}", describe::kind_words(statement.kind)),
-            notes: Vec::new(),
-        };
-        if statement.if_exists && self.declared.catalog.get(name).is_none() {
-            return Ok(done());
-        }
-        let relation = self.declared.check_drop(statement.kind, &statement.name)?;
-        if let Relation::Materialized(view) = relation.as_ref() {
-            self.drop_view(name, view.node)?;
-        }
-        self.declared.catalog.remove(name);
-        Ok(done())
-    }
-
-    fn drop_view(&mut self, name: &str, view: NodeId) -> Result<()> {
-        let reads = |node: &&millstream_dataflow::graph::Node| {
-            node.inputs.iter().any(|edge| edge.from == view)
-        };
-        if self.graph.nodes.iter().any(|node| reads(&node)) {
-            return Err(
-                Error::user(format!("other views or sinks read `{name}`")).hint("drop those first")
-            );
-        }
-        let gone = match &self.job {
-            Some(job) => job.remove(&[view]).map_err(from_runtime)?,
-            None => Vec::new(),
-        };
-        self.declared.planner.forget(&gone);
-        self.graph.nodes.retain(|node| !gone.contains(&node.id));
-        Ok(())
-    }
 }
 
 /// What was added to a running job.
-struct Addition {
+pub(crate) struct Addition {
     job: Arc<Job>,
     extension: Extension,
     /// The sources that nothing read before: they begin with the addition.
@@ -454,7 +420,7 @@ struct Addition {
 
 impl Addition {
     /// Waits until the addition is part of the job, and its own sources have come to where they ended when they began.
-    fn wait(&self) -> Result<()> {
+    pub(crate) fn wait(&self) -> Result<()> {
         self.extension.wait().map_err(from_runtime)?;
         let mut ends: BTreeMap<(NodeId, String), Offset> = BTreeMap::new();
         while !self
@@ -504,11 +470,11 @@ pub(crate) fn from_runtime(error: millstream_runtime::Error) -> Error {
     }
 }
 
-fn failed(failure: &millstream_runtime::Failure) -> Error {
+pub(crate) fn failed(failure: &millstream_runtime::Failure) -> Error {
     failure.error().clone().context(failure.name())
 }
 
-fn parse(text: &str) -> Result<Vec<Spanned<Statement>>> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Spanned<Statement>>> {
     millstream_sql::parse(text).map_err(|error| syntax(&error))
 }
 

@@ -6,9 +6,11 @@
 //! ```
 
 mod ad_hoc;
+mod change;
 mod describe;
 mod engine;
 mod provider;
+mod replace;
 mod script;
 mod serving;
 mod settings;

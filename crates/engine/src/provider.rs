@@ -5,7 +5,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{SchemaProvider, Session, TableProvider};
-use datafusion::common::Result;
+use datafusion::common::{Result, internal_err};
 use datafusion::datasource::{TableType, provider_as_source, source_as_provider};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableScan, TableSource};
@@ -14,7 +14,7 @@ use millstream_dataflow::graph::NodeId;
 use millstream_planner::catalog::Relation;
 use std::sync::Arc;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, State};
 
 /// The catalog that views are in.
 pub const CATALOG: &str = "millstream";
@@ -66,25 +66,7 @@ impl SchemaProvider for Views {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let found =
-            self.engine
-                .with_state(|state| match state.declared.catalog.get(name)?.as_ref() {
-                    Relation::Materialized(view) => {
-                        let key = state
-                            .declared
-                            .planner
-                            .view_key(view.node)
-                            .map(|(key, _)| key.to_vec())
-                            .unwrap_or_default();
-                        Some(ViewTable {
-                            name: name.to_owned(),
-                            node: view.node,
-                            schema: Arc::clone(&view.schema),
-                            key,
-                        })
-                    }
-                    Relation::Table(_) | Relation::View(_) => None,
-                });
+        let found = self.engine.with_state(|state| ViewTable::of(state, name));
         Ok(found.map(|view| Arc::new(view) as _))
     }
 
@@ -99,13 +81,32 @@ impl SchemaProvider for Views {
     }
 }
 
-/// A view while a query over it is planned.
+/// A view: while a query over it is planned, a name; when it runs, rows.
 #[derive(Clone, Debug)]
 pub(crate) struct ViewTable {
     pub name: String,
     pub node: NodeId,
     pub schema: SchemaRef,
     pub key: Vec<usize>,
+    /// The rows at a step.
+    pub rows: Option<Vec<RecordBatch>>,
+}
+
+impl ViewTable {
+    /// What a name means now.
+    pub(crate) fn of(state: &State, name: &str) -> Option<Self> {
+        let Relation::Materialized(view) = state.declared.catalog.get(name)?.as_ref() else {
+            return None;
+        };
+        let key = state.declared.planner.view_key(view.node);
+        Some(Self {
+            name: name.to_owned(),
+            node: view.node,
+            schema: Arc::clone(&view.schema),
+            key: key.map(|(key, _)| key.to_vec()).unwrap_or_default(),
+            rows: None,
+        })
+    }
 }
 
 /// The view that a scan reads.
@@ -113,6 +114,14 @@ pub(crate) fn view_of(scan: &TableScan) -> Option<ViewTable> {
     let provider = source_as_provider(&scan.source).ok()?;
     let view: &ViewTable = provider.downcast_ref::<ViewTable>()?;
     Some(view.clone())
+}
+
+/// A view with its rows, as a scan reads it.
+pub(crate) fn frozen(view: ViewTable, rows: Vec<RecordBatch>) -> Arc<dyn TableSource> {
+    provider_as_source(Arc::new(ViewTable {
+        rows: Some(rows),
+        ..view
+    }))
 }
 
 #[async_trait]
@@ -136,56 +145,15 @@ impl TableProvider for ViewTable {
     async fn scan(
         &self,
         _state: &dyn Session,
-        _projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        datafusion::common::internal_err!("the view {} is read before it is frozen", self.name)
-    }
-}
-
-/// A view's rows at a step.
-#[derive(Debug)]
-pub(crate) struct Frozen {
-    schema: SchemaRef,
-    batches: Vec<RecordBatch>,
-}
-
-impl Frozen {
-    pub(crate) fn source(view: &ViewTable, batches: Vec<RecordBatch>) -> Arc<dyn TableSource> {
-        provider_as_source(Arc::new(Self {
-            schema: Arc::clone(&view.schema),
-            batches,
-        }))
-    }
-}
-
-#[async_trait]
-impl TableProvider for Frozen {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
-    }
-
-    async fn scan(
-        &self,
-        _state: &dyn Session,
         projection: Option<&Vec<usize>>,
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(rows) = &self.rows else {
+            return internal_err!("the view {} is read before it is frozen", self.name);
+        };
         let exec = MemorySourceConfig::try_new_exec(
-            std::slice::from_ref(&self.batches),
+            std::slice::from_ref(rows),
             Arc::clone(&self.schema),
             projection.cloned(),
         )?;

@@ -1,16 +1,16 @@
 //! A whole pipeline file: its statements in order, then everything that computes as one job.
 
-use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 use millstream_dataflow::graph::NodeId;
 use millstream_dataflow::{Error, Location, Result};
-use millstream_planner::catalog::{BadRecords, MaterializedView, Relation, View};
+use millstream_planner::catalog::{
+    BadRecords, Content, Definition, MaterializedView, Relation, View,
+};
 use millstream_planner::{Binder, Catalog, Planner, Target};
 use millstream_sql::{
     CreateMaterializedView, CreateView, Diagnostic, Insert, Name, ObjectKind, Parsed, Span,
     Spanned, Statement, ViewColumn,
 };
-use std::sync::Arc;
 
 use crate::settings::Settings;
 
@@ -53,6 +53,11 @@ impl Declarations {
     ) -> Result<&'static str> {
         match &statement.node {
             Statement::CreateTable(create) => self.create_table(create).map(|()| "CREATE TABLE"),
+            Statement::CreateView(_) | Statement::CreateMaterializedView(_)
+                if self.replaces(&statement.node).is_some() =>
+            {
+                self.replace_pending(statement, text)
+            }
             Statement::CreateView(create) => self
                 .create_view(create, words(statement, text))
                 .map(|()| "CREATE VIEW"),
@@ -89,10 +94,10 @@ impl Declarations {
                 "there is one catalog and one database: default_catalog.default_database",
             )
             .hint("leave the statement out")),
-            Statement::AlterTable(_)
-            | Statement::AlterView(_)
-            | Statement::AlterMaterializedView(_) => {
-                Err(Error::user("ALTER is not supported").hint("drop it and create it anew"))
+            Statement::AlterTable(alter) => self.alter(ObjectKind::Table, alter),
+            Statement::AlterView(alter) => self.alter(ObjectKind::View, alter),
+            Statement::AlterMaterializedView(alter) => {
+                self.alter(ObjectKind::MaterializedView, alter)
             }
             Statement::Query(_) => Err(Error::user("a query alone computes nothing that stays")
                 .hint("write CREATE MATERIALIZED VIEW name AS ..., or INSERT INTO a table")),
@@ -106,7 +111,7 @@ impl Declarations {
         }
     }
 
-    fn is_there(&self, name: &Name) -> bool {
+    pub(crate) fn is_there(&self, name: &Name) -> bool {
         self.catalog.get(name.object()).is_some()
     }
 
@@ -114,13 +119,11 @@ impl Declarations {
         if create.if_not_exists && self.is_there(&create.name) {
             return Ok(());
         }
-        let plan = self.bind(&create.query, &create.columns)?;
-        let name = create.name.object();
-        if create.or_replace {
-            self.catalog.remove(name);
-        }
-        self.catalog
-            .create(name, Relation::View(View { plan, sql }))
+        let (plan, definition) = self.bind(&create.query, &create.columns, sql)?;
+        self.catalog.create(
+            create.name.object(),
+            Relation::View(View { plan, definition }),
+        )
     }
 
     fn create_materialized_view(
@@ -137,15 +140,8 @@ impl Declarations {
             let message = format!("materialized view `{name}` has the unknown option '{option}'");
             return Err(Error::user(message));
         }
-        if create.or_replace && self.is_there(&create.name) {
-            return Err(
-                Error::user(format!("OR REPLACE of the materialized view `{name}`")).hint(format!(
-                    "DROP MATERIALIZED VIEW `{name}` first, then create it anew"
-                )),
-            );
-        }
-        let plan = self.bind(&create.query, &create.columns)?;
-        self.materialize(name, plan, sql).map(drop)
+        let (plan, definition) = self.bind(&create.query, &create.columns, sql)?;
+        self.materialize(name, plan, definition).map(drop)
     }
 
     fn create_table(&mut self, create: &millstream_sql::CreateTable) -> Result<()> {
@@ -169,9 +165,13 @@ impl Declarations {
         self.catalog.create(&name, Relation::Table(table))?;
         if let Some(letters) = letters {
             let node = self.planner.reserve_dead_letters(&name);
-            let sql = format!("-- the bad records of `{name}`");
-            let schema = millstream_dataflow::source::dead_letter_schema();
-            let relation = Relation::Materialized(MaterializedView { node, schema, sql });
+            let relation = Relation::Materialized(MaterializedView {
+                node,
+                schema: millstream_dataflow::source::dead_letter_schema(),
+                content: Content::BadRecords {
+                    table: name.clone(),
+                },
+            });
             self.catalog
                 .create(&letters, relation)
                 .inspect_err(|_| drop(self.catalog.remove(&name)))?;
@@ -205,14 +205,15 @@ impl Declarations {
         &mut self,
         name: &str,
         plan: LogicalPlan,
-        sql: String,
+        definition: Definition,
     ) -> Result<NodeId> {
         let node = self.planner.reserve();
-        let schema: SchemaRef = millstream_planner::engine_schema(plan.schema());
-        self.catalog.create(
-            name,
-            Relation::Materialized(MaterializedView { node, schema, sql }),
-        )?;
+        let view = MaterializedView {
+            node,
+            schema: millstream_planner::engine_schema(plan.schema()),
+            content: Content::Query(definition),
+        };
+        self.catalog.create(name, Relation::Materialized(view))?;
         self.queries.push((
             Target::View {
                 name: name.to_owned(),
@@ -223,20 +224,28 @@ impl Declarations {
         Ok(node)
     }
 
-    fn bind(
+    /// Binds a view's query. `sql`: the view's statement.
+    pub(crate) fn bind(
         &self,
         query: &Parsed<Box<sqlparser::ast::Query>>,
         columns: &[ViewColumn],
-    ) -> Result<LogicalPlan> {
-        let plan = self.binder().query(&query.ast)?;
+        sql: String,
+    ) -> Result<(LogicalPlan, Definition)> {
+        let binder = self.binder();
+        let plan = binder.query(&query.ast)?;
+        let definition = Definition {
+            sql,
+            time_zone: binder.time_zone().to_owned(),
+            reads: binder.reads(),
+        };
         if columns.is_empty() {
-            return Ok(plan);
+            return Ok((plan, definition));
         }
         let names: Vec<&str> = columns
             .iter()
             .map(|column| column.name.node.as_str())
             .collect();
-        millstream_planner::rename(plan, &names)
+        Ok((millstream_planner::rename(plan, &names)?, definition))
     }
 
     fn insert(&mut self, insert: &Insert) -> Result<()> {
@@ -263,27 +272,6 @@ impl Declarations {
             plan,
         ));
         Ok(())
-    }
-
-    /// Checks that a relation may be dropped, and says who reads it otherwise.
-    pub(crate) fn check_drop(&self, kind: ObjectKind, name: &Name) -> Result<Arc<Relation>> {
-        let name = name.object();
-        let relation = self.catalog.require(name)?;
-        let is_kind = matches!(
-            (kind, relation.as_ref()),
-            (ObjectKind::Table, Relation::Table(_))
-                | (ObjectKind::View, Relation::View(_))
-                | (ObjectKind::MaterializedView, Relation::Materialized(_))
-        );
-        if is_kind {
-            return Ok(Arc::clone(relation));
-        }
-        Err(
-            Error::user(format!("`{name}` is a {}", relation.kind())).hint(format!(
-                "write DROP {} `{name}`",
-                relation.kind().to_uppercase()
-            )),
-        )
     }
 }
 

@@ -45,26 +45,7 @@ impl Engine {
 
     /// What there is to say about a name that a query could not find.
     pub fn about_missing(&self, name: &str) -> Error {
-        self.with_state(|state| {
-            let missing = Error::user(format!("there is no table or view \"{name}\""));
-            match state.declared.catalog.get(name) {
-                Some(relation) if relation.kind() != "materialized view" => Error::user(format!(
-                    "\"{name}\" is a {}: it holds no rows to read",
-                    relation.kind()
-                ))
-                .hint(format!(
-                    "CREATE MATERIALIZED VIEW name AS SELECT ... FROM {name}, and read that"
-                )),
-                Some(_) => missing,
-                None => match millstream_dataflow::options::nearest(
-                    name,
-                    state.declared.catalog.names(),
-                ) {
-                    Some(near) => missing.hint(format!("did you mean \"{near}\"?")),
-                    None => missing,
-                },
-            }
-        })
+        self.with_state(|state| ad_hoc::missing(state, name))
     }
 
     /// How everything is doing. Waits for the end of the running step.

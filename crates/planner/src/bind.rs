@@ -18,7 +18,8 @@ use millstream_functions::arithmetic::{self, Op};
 use millstream_operators::window;
 use millstream_sql::{FieldType, Window, window_call};
 use sqlparser::ast::{BinaryOperator, TableFactor};
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::catalog::{Bound, Catalog};
@@ -35,6 +36,8 @@ pub struct Binder<'a> {
     planners: Vec<Arc<dyn ExprPlanner>>,
     relations: Vec<Arc<dyn RelationPlanner>>,
     options: ConfigOptions,
+    /// The relations that were named so far.
+    named: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Binder<'a> {
@@ -64,7 +67,13 @@ impl<'a> Binder<'a> {
             planners,
             relations: vec![Arc::new(TableFunctions)],
             options: ConfigOptions::default(),
+            named: RefCell::default(),
         }
+    }
+
+    /// The relations that what was bound so far names.
+    pub fn reads(&self) -> BTreeSet<String> {
+        self.named.borrow().clone()
     }
 
     /// Binds and analyzes a query.
@@ -130,6 +139,7 @@ impl ContextProvider for Binder<'_> {
             .catalog
             .require(name.table())
             .map_err(|error| crate::error::to_datafusion(&error))?;
+        self.named.borrow_mut().insert(name.table().to_owned());
         Ok(Arc::new(Bound {
             name: name.table().to_owned(),
             relation: Arc::clone(relation),

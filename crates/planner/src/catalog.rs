@@ -6,7 +6,7 @@ use millstream_dataflow::graph::NodeId;
 use millstream_dataflow::{Error, Result, Table};
 use millstream_sql::CreateTable;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Something that has a name and columns.
@@ -68,8 +68,8 @@ pub enum BadRecords {
 pub struct View {
     /// The bound query.
     pub plan: LogicalPlan,
-    /// The statement, for SHOW CREATE.
-    pub sql: String,
+    /// What it was made of.
+    pub definition: Definition,
 }
 
 /// A view that is maintained.
@@ -79,8 +79,31 @@ pub struct MaterializedView {
     pub node: NodeId,
     /// Its columns.
     pub schema: SchemaRef,
-    /// The statement, for SHOW CREATE.
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What a maintained view holds.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// The rows of its query.
+    Query(Definition),
+    /// The bad records of a table.
+    BadRecords {
+        /// The table's name.
+        table: String,
+    },
+}
+
+/// What a view was made of: enough to bind it anew when what it reads becomes another.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// The statement.
     pub sql: String,
+    /// The session's time zone then.
+    pub time_zone: String,
+    /// The relations that its query names.
+    pub reads: BTreeSet<String>,
 }
 
 impl Relation {
@@ -99,8 +122,31 @@ impl Relation {
             Self::Table(table) => {
                 millstream_sql::Statement::CreateTable(Box::new(table.create.clone())).to_string()
             }
-            Self::View(view) => view.sql.clone(),
-            Self::Materialized(view) => view.sql.clone(),
+            Self::View(View { definition, .. })
+            | Self::Materialized(MaterializedView {
+                content: Content::Query(definition),
+                ..
+            }) => definition.sql.clone(),
+            Self::Materialized(MaterializedView {
+                content: Content::BadRecords { table },
+                ..
+            }) => format!("-- the bad records of `{table}`"),
+        }
+    }
+
+    /// What a view was made of, if this is one with a query.
+    pub fn definition(&self) -> Option<&Definition> {
+        match self {
+            Self::View(View { definition, .. })
+            | Self::Materialized(MaterializedView {
+                content: Content::Query(definition),
+                ..
+            }) => Some(definition),
+            Self::Table(_)
+            | Self::Materialized(MaterializedView {
+                content: Content::BadRecords { .. },
+                ..
+            }) => None,
         }
     }
 
@@ -153,6 +199,42 @@ impl Catalog {
         }
         self.relations.insert(name.to_owned(), Arc::new(relation));
         Ok(())
+    }
+
+    /// Gives a name a meaning, whatever it meant before.
+    pub fn set(&mut self, name: &str, relation: Arc<Relation>) {
+        self.relations.insert(name.to_owned(), relation);
+    }
+
+    /// The views whose queries name a relation.
+    pub fn readers(&self, name: &str) -> Vec<&str> {
+        let reads = |relation: &Relation| {
+            let definition = relation.definition();
+            definition.is_some_and(|definition| definition.reads.contains(name))
+        };
+        let readers = self.iter().filter(|(_, relation)| reads(relation));
+        readers.map(|(reader, _)| reader).collect()
+    }
+
+    /// A relation and all views that read it, themselves or through others; each comes after those that it reads.
+    pub fn with_readers(&self, name: &str) -> Vec<String> {
+        let mut found = vec![name.to_owned()];
+        let mut at = 0;
+        while let Some(name) = found.get(at) {
+            let readers = self.readers(name).into_iter().map(str::to_owned);
+            let new: Vec<String> = readers.filter(|reader| !found.contains(reader)).collect();
+            found.extend(new);
+            at += 1;
+        }
+        let mut ordered = Vec::with_capacity(found.len());
+        while !found.is_empty() {
+            let free = found.iter().position(|name| {
+                let definition = self.get(name).and_then(|relation| relation.definition());
+                definition.is_none_or(|of| found.iter().all(|other| !of.reads.contains(other)))
+            });
+            ordered.push(found.remove(free.unwrap_or(0)));
+        }
+        ordered
     }
 
     /// Forgets a name.

@@ -36,5 +36,6 @@ pub use declare::declare;
 pub use error::from_datafusion;
 pub use explain::explain;
 pub use lower::{Planned, Planner, Target, engine_schema};
+pub use paths::reads_view;
 pub use reshape::{arrange, rename};
 pub use types::to_text;

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
+use millstream_dataflow::graph::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -72,6 +73,22 @@ pub(crate) fn is_declared(scan: &TableScan) -> bool {
 /// What a scan reads.
 pub(crate) fn relation(scan: &TableScan) -> Option<&Bound> {
     scan.source.downcast_ref::<Bound>()
+}
+
+/// Whether a plan reads the materialized view of a node.
+pub fn reads_view(plan: &LogicalPlan, node: NodeId) -> bool {
+    let mut found = false;
+    // The visitor itself does not fail.
+    let _ = plan.apply_with_subqueries(|plan| {
+        if let LogicalPlan::TableScan(scan) = plan
+            && let Some(bound) = relation(scan)
+            && let Relation::Materialized(view) = bound.relation.as_ref()
+        {
+            found |= view.node == node;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
 }
 
 fn table_name(scan: &TableScan) -> String {

@@ -75,7 +75,7 @@ pub(crate) struct Stream {
 }
 
 /// Plans queries into one job: what runs already is shared.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Planner {
     next: u32,
     /// The sources that run, by table.
@@ -87,6 +87,16 @@ pub struct Planner {
 }
 
 impl Planner {
+    /// A planner that knows the materialized views of this one, and no source that runs: what it plans shows all that a query
+    /// computes.
+    #[must_use]
+    pub fn over_views(&self) -> Self {
+        Self {
+            sources: HashMap::new(),
+            ..self.clone()
+        }
+    }
+
     /// A number for a node that is to come.
     pub fn reserve(&mut self) -> NodeId {
         self.next += 1;
@@ -106,6 +116,12 @@ impl Planner {
             .values_mut()
             .for_each(|streams| streams.retain(|stream| !gone.contains(&stream.node)));
         self.views.retain(|node, _| !gone.contains(node));
+    }
+
+    /// Forgets the sources of a table: another one may get its name.
+    pub fn forget_table(&mut self, name: &str) {
+        self.sources.remove(name);
+        self.dead_letters.remove(name);
     }
 
     /// The columns that identify a row of a view that was planned, and whether it never retracts.

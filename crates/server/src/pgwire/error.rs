@@ -163,7 +163,11 @@ fn user_state(error: &Error) -> &'static str {
         "42883"
     } else if has("there is no setting") {
         "42704"
-    } else if has("is a ") && has("table") && has("holds no rows") {
+    } else if (has("is a ") && has("table") && has("holds no rows"))
+        || ["table", "view", "materialized view"]
+            .iter()
+            .any(|kind| message.ends_with(&format!("` is a {kind}")))
+    {
         "42809"
     } else if has("not supported") || has("can't be maintained") {
         "0A000"

@@ -27,6 +27,44 @@ async fn a_view_is_created_read_and_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_view_is_replaced_under_a_prepared_query() {
+    let running = Running::start();
+    let client = running.client().await;
+    client
+        .batch_execute("CREATE MATERIALIZED VIEW one AS SELECT 1 AS n, sku FROM sales")
+        .await
+        .unwrap();
+    let prepared = client
+        .prepare("SELECT max(n) FROM one WHERE sku = 'A'")
+        .await
+        .unwrap();
+    client
+        .batch_execute("CREATE OR REPLACE MATERIALIZED VIEW one AS SELECT 2 AS n, sku FROM sales")
+        .await
+        .unwrap();
+    let rows = client.query(&prepared, &[]).await.unwrap();
+    assert_eq!(rows[0].get::<_, i32>(0), 2);
+    for (statement, code) in [
+        ("CREATE OR REPLACE VIEW one AS SELECT 3 AS n", "42809"),
+        (
+            "CREATE OR REPLACE MATERIALIZED VIEW sales AS SELECT 1 AS n",
+            "42000",
+        ),
+        ("ALTER MATERIALIZED VIEW sales RENAME TO sold", "2BP01"),
+        ("ALTER MATERIALIZED VIEW one RENAME TO sales", "42P07"),
+        ("ALTER MATERIALIZED VIEW one AS SELECT 1 AS n", "0A000"),
+    ] {
+        assert_eq!(state(&client, statement).await, code, "{statement}");
+    }
+    client
+        .batch_execute("ALTER MATERIALIZED VIEW one RENAME TO two")
+        .await
+        .unwrap();
+    assert_eq!(simple(&client, "SELECT max(n) FROM two").await, ["2"]);
+    assert_eq!(state(&client, "SELECT * FROM one").await, "42P01");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_in_both_protocols() {
     let running = Running::start();
     let client = running.client().await;
