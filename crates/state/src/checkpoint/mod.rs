@@ -1,16 +1,57 @@
-//! Checkpoints: what tables changed, on any object store (being written: the signatures stand, the bodies follow).
+//! Checkpoints: what tables changed, kept in a local folder or on any object store.
+//!
+//! ```text
+//! writer/0000000007                     who opened the folder, in order: the last one may write
+//! segment/0000000007-000001             blocks of many tables, written whole and never changed
+//! manifest/00000000000000000042         a checkpoint: for each table its blocks, in order
+//!
+//! add, add, ... -> segments -> commit: the manifest is created, if there is none of its number
+//!                              tidy:   merges blocks of a table, moves blocks out of hollow segments,
+//!                                      removes what no kept manifest names
+//! ```
+//!
+//! What a table gives ([`Checkpointed`](millstream_dataflow::operator::Checkpointed)) is a log by key: +1 sets a row, -1
+//! removes it, the last change of a key wins. Bytes and time of a checkpoint follow what changed; merging keeps the log
+//! within about twice the live rows.
+//!
+//! Invariants: a manifest is created after all that it names is durable, and removed before anything that it names; what
+//! was added stays in memory until a manifest names it; every byte that is restored has had its checksum compared.
+//!
+//! Failures, by their kind: `Retryable` (the store is away, slow or full) loses nothing, call again; `BadData` is damage;
+//! `Fenced` means that another process writes here now.
 
+mod block;
+mod collect;
+mod dense;
+mod find;
+mod keys;
+mod local;
 mod manifest;
+mod merge;
+mod pending;
+mod place;
+mod read;
+mod remote;
+mod segments;
+mod store;
+#[cfg(test)]
+mod tests;
+mod tidy;
 
 pub use manifest::{Manifest, TableId};
+pub use store::Store;
 
-use millstream_dataflow::{Delta, Error, Result};
-use object_store::ObjectStore;
-use object_store::path::Path;
-use serde_json::Value;
+use millstream_dataflow::Error;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt::Display;
 use std::time::Duration;
+
+const MANIFESTS: &str = "manifest";
+const SEGMENTS: &str = "segment";
+const WRITERS: &str = "writer";
+
+/// The folders of a place for checkpoints.
+const FOLDERS: [&str; 3] = [MANIFESTS, SEGMENTS, WRITERS];
 
 /// How blocks are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +59,7 @@ pub enum Codec {
     /// Not at all: restored without a copy.
     #[default]
     None,
-    /// LZ4.
+    /// LZ4: for stores that are slower than a core compresses.
     Lz4,
 }
 
@@ -72,105 +113,31 @@ pub struct Found {
 pub struct Saved {
     /// The number of the checkpoint.
     pub sequence: u64,
-    /// The bytes that were uploaded since the commit before.
+    /// The bytes of changes and of the manifest that were uploaded since the commit before.
     pub bytes: u64,
-    /// The objects that were uploaded since the commit before.
+    /// The segments of changes that were uploaded since the commit before.
     pub segments: usize,
     /// How long the commit took.
     pub took: Duration,
 }
 
 /// What [`Store::tidy`] did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tidied {
-    /// The bytes of blocks that were merged or moved.
+    /// The bytes of blocks that were read to be merged or moved.
     pub bytes: u64,
     /// The objects that were removed.
     pub removed: usize,
-    /// Whether there is more to do: call again when there is time.
+    /// Whether there is more to merge: call again when there is time.
     pub more: bool,
 }
 
-/// One writer's handle on a folder of checkpoints.
-pub struct Store;
-
-fn unwritten<T>() -> Result<T> {
-    Err(Error::internal("checkpoints cannot be written yet"))
+/// The name of an object.
+fn named(folder: &str, leaf: impl Display) -> String {
+    format!("{folder}/{leaf}")
 }
 
-impl Store {
-    /// Opens a folder: a local path, `file://`, `s3://` or `memory://`. Whoever opens a folder last may write to it: a
-    /// local folder that another process has open is refused (`User`), on object stores the other gets `Fenced`.
-    pub fn open(url: &str, settings: Settings) -> Result<Self> {
-        let _ = (url, settings);
-        unwritten()
-    }
-
-    /// Opens a folder of a store that is at hand.
-    pub fn on(store: Arc<dyn ObjectStore>, prefix: Path, settings: Settings) -> Result<Self> {
-        let _ = (store, prefix, settings);
-        unwritten()
-    }
-
-    /// The newest whole checkpoint. Call it before the first [`commit`](Self::commit), and again after
-    /// [`reject`](Self::reject).
-    pub fn newest(&mut self) -> Result<Found> {
-        unwritten()
-    }
-
-    /// Says that a checkpoint turned out to be damaged as it was read: [`newest`](Self::newest) then gives the one before.
-    pub fn reject(&mut self, sequence: u64, why: &Error) {
-        let _ = (sequence, why);
-    }
-
-    /// All changes of a table, oldest first. `BadData`: a block is damaged; forget what was restored, [`reject`](Self::reject)
-    /// the checkpoint and take the [`newest`](Self::newest) again. May be called from several threads at once.
-    pub fn read(
-        &self,
-        manifest: &Manifest,
-        id: &TableId,
-        each: &mut dyn FnMut(Delta) -> Result<()>,
-    ) -> Result<()> {
-        let _ = (manifest, id, each);
-        unwritten()
-    }
-
-    /// Reads every block of a checkpoint and checks it. `BadData` as of [`read`](Self::read).
-    pub fn verify(&self, manifest: &Manifest) -> Result<()> {
-        let _ = manifest;
-        unwritten()
-    }
-
-    /// Says that what is added for this table from now on is all of it: its blocks in earlier checkpoints don't count.
-    /// For the first changes after a restore, which are the whole table again.
-    pub fn replace(&mut self, id: &TableId) {
-        let _ = id;
-    }
-
-    /// Takes a change for the next checkpoint. It never fails for the store's sake: an early upload that fails is tried
-    /// again by the commit.
-    pub fn add(&mut self, id: &TableId, key_columns: usize, change: Delta) -> Result<()> {
-        let _ = (id, key_columns, change);
-        unwritten()
-    }
-
-    /// The bytes that were added and are in memory, because they are not uploaded yet.
-    pub fn waiting_bytes(&self) -> usize {
-        0
-    }
-
-    /// Makes a checkpoint of what was added since the last one; tables that are not in `live` are left out. After
-    /// `Retryable` nothing is lost: call it again, at once or with more added in between. `Fenced` is for ever.
-    pub fn commit(&mut self, about: Value, live: &[TableId]) -> Result<Saved> {
-        let _ = (about, live);
-        unwritten()
-    }
-
-    /// Gives up the checkpoint that was being added to; its changes become part of the next.
-    pub fn abandon(&mut self) {}
-
-    /// Merges blocks and removes what nothing refers to, after a commit; a bounded piece of work a call.
-    pub fn tidy(&mut self) -> Result<Tidied> {
-        unwritten()
-    }
+/// Bytes of a checkpoint are not those that were written.
+fn damaged(what: String) -> Error {
+    Error::bad_data("a checkpoint is damaged").detail(what)
 }

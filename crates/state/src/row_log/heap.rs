@@ -17,6 +17,7 @@ pub(crate) trait Store: Default {
     fn bytes(&self) -> usize;
     fn allocated(&self) -> usize;
     fn length(value: &Self::Value) -> usize;
+    fn reserve(&mut self, bytes: usize);
     fn fit(&mut self);
 }
 
@@ -36,6 +37,9 @@ impl Store for String {
     }
     fn length(value: &str) -> usize {
         value.len()
+    }
+    fn reserve(&mut self, bytes: usize) {
+        self.reserve(bytes);
     }
     fn fit(&mut self) {
         self.shrink_to_fit();
@@ -59,6 +63,9 @@ impl Store for Vec<u8> {
     fn length(value: &[u8]) -> usize {
         value.len()
     }
+    fn reserve(&mut self, bytes: usize) {
+        self.reserve(bytes);
+    }
     fn fit(&mut self) {
         self.shrink_to_fit();
     }
@@ -81,6 +88,7 @@ struct Page<S> {
 pub(crate) struct Heap<S> {
     spans: Paged<Span>,
     pages: Vec<Page<S>>,
+    new_spans: Vec<Span>,
 }
 
 impl<S: Store> Heap<S> {
@@ -101,7 +109,7 @@ impl<S: Store> Heap<S> {
     pub(crate) fn write<'a>(
         &mut self,
         run: Run,
-        values: impl Iterator<Item = &'a S::Value>,
+        values: impl Iterator<Item = &'a S::Value> + Clone,
     ) -> Result<()>
     where
         S: 'a,
@@ -111,19 +119,25 @@ impl<S: Store> Heap<S> {
             self.pages.resize_with(page + 1, Page::default);
         }
         let store = &mut self.pages[page].store;
-        for (place, value) in values.take(run.rows).enumerate() {
-            let start = store.bytes();
-            let (Ok(start), Ok(length), Ok(_)) = (
-                u32::try_from(start),
-                u32::try_from(S::length(value)),
-                u32::try_from(start + S::length(value)),
-            ) else {
-                return Err(too_long());
-            };
-            store.push(value);
-            self.spans
-                .set(run.id + place as u32, Span { start, length });
+        let mut start = store.bytes();
+        let bytes: usize = values.clone().map(S::length).sum();
+        if u32::try_from(start + bytes).is_err() {
+            return Err(too_long());
         }
+        if run.rows > 1 {
+            store.reserve(bytes);
+        }
+        self.new_spans.clear();
+        for value in values {
+            let length = S::length(value);
+            store.push(value);
+            self.new_spans.push(Span {
+                start: start as u32,
+                length: length as u32,
+            });
+            start += length;
+        }
+        self.spans.write(&self.new_spans, Run { from: 0, ..run });
         // A page that has just been filled grows no more.
         if place_of(run.id) + run.rows == PAGE_ROWS {
             store.fit();

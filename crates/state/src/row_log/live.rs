@@ -59,14 +59,18 @@ impl Live {
         self.rows += rows;
     }
 
-    /// Takes an id that is free.
-    pub(crate) fn occupy(&mut self, id: u32) {
-        self.ensure(page_of(id));
-        let page = &mut self.pages[page_of(id)];
-        let place = place_of(id);
-        page.words[place / 64] |= 1 << (place % 64);
-        page.live += 1;
-        self.rows += 1;
+    /// Takes ids that are free.
+    pub(crate) fn occupy(&mut self, run: Run) {
+        self.ensure(page_of(run.id));
+        let page = &mut self.pages[page_of(run.id)];
+        let (mut place, end) = (place_of(run.id), place_of(run.id) + run.rows);
+        while place < end {
+            let bits = (64 - place % 64).min(end - place);
+            page.words[place / 64] |= (u64::MAX >> (64 - bits)) << (place % 64);
+            place += bits;
+        }
+        page.live += run.rows;
+        self.rows += run.rows;
     }
 
     /// Frees an id that is live. Gives the rows that are left in its page.
@@ -177,5 +181,20 @@ mod tests {
         assert_eq!(ids, [(3, 1), (70, 2), (last + 5, 1), (last + 100, 1)]);
         assert_eq!(live.rows(), PAGE_ROWS + 101);
         assert_eq!(live.ids(1).count(), 101);
+    }
+
+    #[test]
+    fn taken_ids_are_not_given_out() {
+        let mut live = Live::default();
+        for (id, rows) in [(3, 1), (60, 70), (200, 56)] {
+            live.occupy(Run { id, from: 0, rows });
+        }
+        let taken: Vec<u32> = [3].into_iter().chain(60..130).chain(200..256).collect();
+        assert!(live.ids(0).eq(taken));
+        let mut runs = Vec::new();
+        live.allocate(60, &mut runs);
+        let given: Vec<(u32, usize)> = runs.iter().map(|run| (run.id, run.rows)).collect();
+        assert_eq!(given, [(0, 3), (4, 56), (130, 1)]);
+        assert_eq!(live.rows(), 60 + 127);
     }
 }

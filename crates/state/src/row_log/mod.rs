@@ -7,6 +7,7 @@
 //! Invariant: a live row has a weight other than zero; freed ids are given out again, lowest first; a page without live
 //! rows gives its memory back.
 
+mod checkpoint;
 mod column;
 mod equal;
 mod heap;
@@ -19,14 +20,12 @@ mod values;
 pub use equal::RowEqual;
 pub use paged::Paged;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
+use arrow::array::ArrayRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use column::{Cells, Column};
 use live::Live;
-use millstream_dataflow::operator::Checkpointed;
-use millstream_dataflow::{Delta, Error, Result};
+use millstream_dataflow::{Error, Result};
 use paged::{PAGE_ROWS, Run, page_of, place_of};
-use std::sync::Arc;
 
 /// No row: gathers as NULL.
 pub const NONE: u32 = u32::MAX;
@@ -56,16 +55,6 @@ pub struct RowLog {
 impl RowLog {
     /// An empty log of rows with these columns; the name is its table's in a checkpoint.
     pub fn new(name: &str, schema: &Schema) -> Result<Self> {
-        let mut fields = vec![
-            Arc::new(Field::new("row", DataType::UInt32, false)),
-            Arc::new(Field::new("weight", DataType::Int64, true)),
-        ];
-        fields.extend(
-            schema
-                .fields()
-                .iter()
-                .map(|field| Arc::new(field.as_ref().clone().with_nullable(true))),
-        );
         let columns = schema
             .fields()
             .iter()
@@ -73,7 +62,7 @@ impl RowLog {
             .collect::<Result<_>>()?;
         Ok(Self {
             name: name.to_owned(),
-            schema: Arc::new(Schema::new(fields)),
+            schema: checkpoint::schema(schema),
             columns,
             live: Live::default(),
             weights: Vec::new(),
@@ -262,89 +251,5 @@ impl RowLog {
                 column.squeeze(page, live.ids(page));
             }
         }
-    }
-
-    /// The rows as a table of a checkpoint.
-    fn table(&self, ids: Vec<u32>, live: bool) -> Result<Delta> {
-        let weights: Int64Array = if live {
-            ids.iter().map(|id| self.weight(*id)).collect()
-        } else {
-            Int64Array::new_null(ids.len())
-        };
-        let none = vec![NONE; if live { 0 } else { ids.len() }];
-        let rows = if live { &ids } else { &none };
-        let mut columns: Vec<ArrayRef> = self
-            .columns
-            .iter()
-            .map(|column| column.gather(rows, !live))
-            .collect::<Result<_>>()?;
-        columns.insert(0, Arc::new(weights));
-        columns.insert(0, Arc::new(UInt32Array::from(ids)));
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-        Ok(if live {
-            Delta::inserts(batch)
-        } else {
-            Delta::retractions(batch)
-        })
-    }
-}
-
-impl Checkpointed for RowLog {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn key_columns(&self) -> usize {
-        1
-    }
-
-    fn changes(&mut self, out: &mut Vec<Delta>) -> Result<()> {
-        let Some(mut dirty) = self.dirty.replace(Vec::new()) else {
-            for page in (0..self.live.pages()).filter(|page| self.live.page_rows(*page) > 0) {
-                out.push(self.table(self.live.ids(page).collect(), true)?);
-            }
-            return Ok(());
-        };
-        dirty.sort_unstable();
-        dirty.dedup();
-        let (live, dead): (Vec<u32>, Vec<u32>) =
-            dirty.into_iter().partition(|id| self.live.contains(*id));
-        if !dead.is_empty() {
-            out.push(self.table(dead, false)?);
-        }
-        for ids in live.chunks(PAGE_ROWS) {
-            out.push(self.table(ids.to_vec(), true)?);
-        }
-        Ok(())
-    }
-
-    fn restore(&mut self, change: &Delta) -> Result<()> {
-        let ids = change.column(0).as_primitive::<UInt32Type>();
-        let weights = change.column(1).as_primitive::<Int64Type>();
-        let columns = &change.batch().columns()[2..];
-        let mut runs = Vec::new();
-        for from in 0..change.rows() {
-            let id = ids.value(from);
-            if self.live.contains(id) {
-                self.remove(id);
-            }
-            if change.weight(from) > 0 {
-                self.live.occupy(id);
-                runs.push(Run { id, from, rows: 1 });
-            }
-        }
-        for (column, array) in self.columns.iter_mut().zip(columns) {
-            column.write(array, &runs)?;
-        }
-        for run in runs {
-            if weights.value(run.from) != 1 {
-                self.set_weight(run.id, weights.value(run.from));
-            }
-        }
-        Ok(())
     }
 }

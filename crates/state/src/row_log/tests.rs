@@ -1,10 +1,12 @@
 //! A row log against a plain list of rows.
 
 use super::*;
-use arrow::array::Array;
-use arrow::array::{Int64Array, ListBuilder, StringViewArray};
-use arrow::datatypes::Int64Type;
+use arrow::array::{Array, AsArray, Int64Array, ListBuilder, RecordBatch, StringViewArray};
+use arrow::datatypes::{Field, Int64Type};
+use millstream_dataflow::Delta;
+use millstream_dataflow::operator::Checkpointed;
 use millstream_dataflow::testing::{Random, delta, schema, show};
+use std::sync::Arc;
 
 const COLUMNS: &str =
     "a bigint, b text, c int, d boolean, e double, f decimal(10,2), g timestamp, h smallint";

@@ -1,12 +1,13 @@
 //! Saving a view: a relation of row id and columns, of which each checkpoint holds what came and went since the last.
 
-use super::ViewTable;
 use super::chunk::Chunk;
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, new_null_array};
-use arrow::compute;
+use super::{CHUNK_ROWS_MAX, ViewTable, compact};
+use arrow::array::{
+    ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array,
+};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use millstream_dataflow::operator::Checkpointed;
-use millstream_dataflow::{Delta, Error, Result};
+use millstream_dataflow::{Delta, Error, Result, Weights};
 use std::sync::Arc;
 
 /// What happened since the last save.
@@ -50,75 +51,98 @@ impl Checkpointed for ViewTable {
     }
 
     fn changes(&mut self, out: &mut Vec<Delta>) -> Result<()> {
-        let tracked = self.tracked.take();
-        let saved_to = tracked.as_ref().map_or(0, |tracked| tracked.saved_to);
-        let mut removed = tracked.map_or_else(Vec::new, |tracked| tracked.removed);
+        let (saved_to, mut removed) = match self.tracked.take() {
+            Some(Tracked { saved_to, removed }) => (saved_to, removed),
+            None => (0, Vec::new()),
+        };
         if !removed.is_empty() {
             removed.sort_unstable();
             let ids = Int64Array::from_iter_values(removed.iter().map(|id| *id as i64));
             out.push(Delta::retractions(self.saved(ids, None)?));
         }
-        for chunk in &self.chunks {
-            if chunk.id(chunk.batch().num_rows() - 1) < saved_to {
-                continue;
-            }
-            let rows: Vec<usize> = chunk
-                .live_rows()
-                .filter(|row| chunk.id(*row) >= saved_to)
-                .collect();
-            let take = arrow::array::UInt32Array::from_iter_values(rows.iter().map(|r| *r as u32));
-            let batch = compute::take_record_batch(chunk.batch(), &take)?;
-            let ids = Int64Array::from_iter_values(rows.iter().map(|r| chunk.id(*r) as i64));
-            if !rows.is_empty() {
-                out.push(Delta::inserts(self.saved(ids, Some(&batch))?));
+        let first = self
+            .chunks
+            .partition_point(|chunk| chunk.last_id() < saved_to);
+        for chunk in &self.chunks[first..] {
+            if let Some((ids, rows)) = chunk.since(saved_to)? {
+                let ids = Int64Array::from_iter_values(ids.into_iter().map(|id| id as i64));
+                out.push(Delta::inserts(self.saved(ids, Some(&rows))?));
             }
         }
+        self.track()
+    }
+
+    fn restore(&mut self, change: &Delta) -> Result<()> {
+        // Rebuilt when it is needed: most views are restored from several changes.
+        self.index = None;
+        let Weights::Each(weights) = change.weights() else {
+            return self.restore_rows(change);
+        };
+        let ids = change.column(0).as_primitive::<Int64Type>().values();
+        let mut start = 0;
+        for run in weights.values().chunk_by(|one, other| one == other) {
+            let rows = start..start + run.len();
+            start = rows.end;
+            if run[0] > 0 {
+                self.restore_rows(&change.slice(rows.start, rows.len()))?;
+            } else {
+                self.restore_removals(&ids[rows])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn track(&mut self) -> Result<()> {
         self.tracked = Some(Tracked {
             saved_to: self.next_id,
             removed: Vec::new(),
         });
         Ok(())
     }
-
-    fn restore(&mut self, change: &Delta) -> Result<()> {
-        // Rebuilt when it is needed: most views are restored from several changes.
-        self.index = None;
-        let ids = change.column(0).as_primitive::<Int64Type>();
-        let gone = (0..change.rows()).filter(|row| change.weight(*row) < 0);
-        for row in gone {
-            let (chunk, position) = self.place(ids.value(row) as u64)?;
-            self.chunks[chunk].kill(position);
-            self.rows -= 1;
-            if self.chunks[chunk].live() == 0 {
-                self.chunks.remove(chunk);
-            }
-        }
-        let keep = (0..change.rows()).map(|row| Some(change.weight(row) > 0));
-        let added = change.filter(&keep.collect())?;
-        self.restore_rows(&added)
-    }
 }
 
 impl ViewTable {
+    fn restore_removals(&mut self, ids: &[i64]) -> Result<()> {
+        let mut touched = Vec::new();
+        for id in ids {
+            // A row that is not there was removed along with its insertion.
+            let place = self.find(*id as u64);
+            let live = place.filter(|(chunk, row)| !self.chunks[*chunk].is_dead(*row));
+            if let Some((chunk, row)) = live {
+                self.chunks[chunk].kill(row);
+                self.rows -= 1;
+                touched.push(chunk);
+            }
+        }
+        self.tidy(touched)
+    }
+
     fn restore_rows(&mut self, added: &Delta) -> Result<()> {
-        let ids = added.column(0).as_primitive::<Int64Type>();
-        let ids: Vec<u64> = ids.values().iter().map(|id| *id as u64).collect();
+        let ids = added.column(0).as_primitive::<Int64Type>().values();
+        let ascends = ids.is_sorted_by(|id, next| id < next);
         let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
             return Ok(());
         };
-        let ascending = ids.windows(2).all(|pair| pair[0] < pair[1]);
-        if *first < self.next_id || !ascending {
+        if (*first as u64) < self.next_id || !ascends {
             return Err(Error::internal(format!(
                 "a saved view gives row {first} after row {}",
                 self.next_id
             )));
         }
-        self.next_id = last + 1;
-        self.rows += ids.len();
         let columns = added.batch().columns()[1..].to_vec();
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(ids.len()));
+        let options = RecordBatchOptions::new().with_row_count(Some(ids.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        self.chunks.push(Chunk::with_ids(ids, batch));
+        // Pieces of one size: a small rest would be copied when the next one comes.
+        let pieces = ids.len().div_ceil(CHUNK_ROWS_MAX);
+        let piece_rows = ids.len().div_ceil(pieces);
+        let bytes = compact::used_bytes(&batch) / pieces;
+        for (number, ids) in ids.chunks(piece_rows).enumerate() {
+            let piece = batch.slice(number * piece_rows, ids.len());
+            let ids = ids.iter().map(|id| *id as u64).collect();
+            self.chunks.push(Chunk::shared(ids, piece, bytes));
+        }
+        self.next_id = *last as u64 + 1;
+        self.rows += ids.len();
         self.join_pieces()
     }
 

@@ -1,7 +1,7 @@
 //! A run of rows of a view: columns that never change, and a mask of the dead that is copied when a reader holds it.
 
 use super::compact;
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
@@ -16,6 +16,7 @@ pub(super) type Mask = Vec<u64>;
 pub(super) struct Chunk {
     ids: Ids,
     batch: Arc<RecordBatch>,
+    bytes: usize,
     dead: Option<Arc<Mask>>,
     dead_rows: usize,
 }
@@ -42,6 +43,14 @@ impl Chunk {
         Self::of(Ids::Dense(first), batch)
     }
 
+    /// Rows that all live, with these ids; they share their memory with others, and count `bytes` of it as their own.
+    pub(super) fn shared(ids: Vec<u64>, batch: RecordBatch, bytes: usize) -> Self {
+        Self {
+            bytes,
+            ..Self::with_ids(ids, batch)
+        }
+    }
+
     /// Rows that all live, with these ids.
     pub(super) fn with_ids(ids: Vec<u64>, batch: RecordBatch) -> Self {
         let first = ids.first().copied().unwrap_or_default();
@@ -61,6 +70,7 @@ impl Chunk {
     fn of(ids: Ids, batch: RecordBatch) -> Self {
         Self {
             ids,
+            bytes: batch.get_array_memory_size(),
             batch: Arc::new(batch),
             dead: None,
             dead_rows: 0,
@@ -80,7 +90,7 @@ impl Chunk {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.batch.get_array_memory_size()
+        self.bytes
     }
 
     pub(super) fn first_id(&self) -> u64 {
@@ -88,6 +98,10 @@ impl Chunk {
             Ids::Dense(first) => *first,
             Ids::Each(ids) => ids.first().copied().unwrap_or_default(),
         }
+    }
+
+    pub(super) fn last_id(&self) -> u64 {
+        self.id(self.batch.num_rows() - 1)
     }
 
     pub(super) fn id(&self, row: usize) -> u64 {
@@ -125,6 +139,24 @@ impl Chunk {
         let mask = self.dead.get_or_insert_with(|| Arc::new(vec![0; words]));
         Arc::make_mut(mask)[row / 64] |= 1 << (row % 64);
         self.dead_rows += 1;
+    }
+
+    /// The live rows from this id on, with their ids; without a copy if that is all of them.
+    pub(super) fn since(&self, id: u64) -> Result<Option<(Vec<u64>, RecordBatch)>> {
+        let rows: Vec<u32> = self
+            .live_rows()
+            .filter(|row| self.id(*row) >= id)
+            .map(|row| row as u32)
+            .collect();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let ids = rows.iter().map(|row| self.id(*row as usize)).collect();
+        if rows.len() == self.batch.num_rows() {
+            return Ok(Some((ids, self.batch.as_ref().clone())));
+        }
+        let rows = compute::take_record_batch(&self.batch, &UInt32Array::from(rows))?;
+        Ok(Some((ids, compact::batch(&rows)?)))
     }
 
     pub(super) fn share(&self) -> Shared {

@@ -2,7 +2,7 @@
 //! on to the whole batch it was cut from.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch,
+    Array, ArrayData, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch,
     RecordBatchOptions, StructArray,
 };
 use arrow::array::{MutableArrayData, make_array};
@@ -20,6 +20,17 @@ pub(super) fn batch(batch: &RecordBatch) -> Result<RecordBatch> {
         columns,
         &options,
     )?)
+}
+
+/// The bytes that the columns point at, be they part of larger buffers or not.
+pub(super) fn used_bytes(batch: &RecordBatch) -> usize {
+    fn used(data: &ArrayData) -> usize {
+        let buffers: usize = data.buffers().iter().map(|buffer| buffer.len()).sum();
+        let nulls = data.nulls().map_or(0, |nulls| nulls.len().div_ceil(8));
+        buffers + nulls + data.child_data().iter().map(used).sum::<usize>()
+    }
+    let columns = batch.columns().iter();
+    columns.map(|column| used(&column.to_data())).sum()
 }
 
 fn array(column: &ArrayRef) -> Result<ArrayRef> {

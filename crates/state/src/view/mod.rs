@@ -287,13 +287,16 @@ impl ViewTable {
     }
 
     fn place(&self, id: u64) -> Result<Place> {
+        self.find(id).ok_or_else(|| {
+            Error::internal(format!("the view's index names row {id}, which is gone"))
+        })
+    }
+
+    /// The place of a row, which may be dead, while its chunk has it.
+    fn find(&self, id: u64) -> Option<Place> {
         let after = self.chunks.partition_point(|chunk| chunk.first_id() <= id);
-        after
-            .checked_sub(1)
-            .and_then(|chunk| Some((chunk, self.chunks[chunk].position(id)?)))
-            .ok_or_else(|| {
-                Error::internal(format!("the view's index names row {id}, which is gone"))
-            })
+        let chunk = after.checked_sub(1)?;
+        Some((chunk, self.chunks[chunk].position(id)?))
     }
 
     /// Chunks that are mostly dead are written anew, empty ones go, small ones at the end are joined.
