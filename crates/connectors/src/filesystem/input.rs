@@ -165,7 +165,7 @@ impl Read for Ranges {
 
 /// Some bytes of a remote file.
 pub(crate) fn fetch(remote: &Remote, name: &str, from: u64, length: u64) -> Result<Bytes> {
-    let path = remote.object(name);
+    let path = remote.object(name)?;
     runtime()?
         .block_on(remote.store().get_range(&path, from..from + length))
         .map_err(|error| store_error(&format!("the file '{name}' cannot be read"), &error))

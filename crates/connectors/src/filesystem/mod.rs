@@ -12,27 +12,24 @@
 //! | `sink.rolling-policy.rollover-interval` | 30 min | a file ends when it is this old |
 //! | `sink.rolling-policy.inactivity-interval` | 30 min | a file ends when nothing came for so long |
 //! | `sink.rolling-policy.check-interval` | 1 min | how often the ages are looked at |
+//! | `sink.commit-format` | manifest | how the table lists what checkpoints committed: manifest, or delta (Delta Lake, of parquet) |
 //! | `parquet.compression` | snappy | zstd, gzip, lz4, uncompressed |
 //! | `parquet.block.size` | 128 mb | of a row group |
 //! | `parquet.missing-columns` | error | null: a column that a file does not have is NULL |
 //! | `s3.endpoint`, `s3.access-key`, `s3.secret-key`, `s3.region`, `s3.path-style-access`, ... | the environment (`AWS_*`) | |
 
 mod blocks;
-mod directories;
 mod input;
 mod lines;
 mod location;
-mod output;
 mod parquet_files;
 mod place;
 mod remote;
-mod rolling;
 mod sink;
 
 use crate::format::Format;
 use crate::{Capabilities, Connector, Metadata, Reads, columns};
 use arrow::datatypes::{Field, Schema};
-use directories::Directories;
 use input::Compression;
 use lines::{LineFiles, Listing, Row};
 use location::Location;
@@ -42,8 +39,7 @@ use millstream_dataflow::{Changes, Column, Error, Options, Result, Table};
 use parquet::basic;
 use parquet::file::properties::WriterProperties;
 use parquet_files::ParquetFiles;
-use rolling::Policy;
-use sink::{Content, FileSink};
+use sink::{Content, DeltaTable, Directories, FileSink, ListFormat, Policy};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +84,14 @@ struct Settings {
     monitor: Option<Duration>,
     null_directory: String,
     policy: Policy,
+    list: Option<List>,
+}
+
+/// How a written table lists its files.
+#[derive(Clone, Copy)]
+enum List {
+    Manifest,
+    Delta,
 }
 
 /// How rows stand in files.
@@ -118,7 +122,15 @@ impl Settings {
                 .text("partition.default-name")
                 .unwrap_or_else(|| "__DEFAULT_PARTITION__".to_owned()),
             policy: Policy::new(&mut options)?,
+            list: list_option(&mut options)?,
         };
+        if let (Some(List::Delta), Rows::Lines(format)) = (&settings.list, &settings.format) {
+            return Err(Error::user(format!(
+                "table `{}`: a Delta table's files are parquet, not {}",
+                options.owner(),
+                format.name
+            )));
+        }
         options.finish()?;
         Ok(settings)
     }
@@ -183,7 +195,8 @@ impl Settings {
         // Directories in the order of PARTITIONED BY.
         directories.sort_by_key(|(at, _)| *at);
         let directories = directories.into_iter().map(|(_, column)| column).collect();
-        let schema = Arc::new(Schema::new(fields));
+        let (list, schema) = self.listed(table, Schema::new(fields))?;
+        let schema = Arc::new(schema);
         let content = match &self.format {
             Rows::Parquet { properties, .. } => Content::Parquet(properties.clone()),
             Rows::Lines(format) => Content::Lines {
@@ -199,7 +212,36 @@ impl Settings {
             schema,
             content,
             policy: self.policy,
+            list,
+            always_listed: self.list.is_some(),
         })
+    }
+
+    /// How the files are listed, and their columns as that demands.
+    fn listed(&self, table: &Table, schema: Schema) -> Result<(ListFormat, Schema)> {
+        match self.list {
+            None | Some(List::Manifest) => Ok((ListFormat::Manifest, schema)),
+            Some(List::Delta) => {
+                let columns: Vec<&Field> = columns::written(table).map(|c| &c.field).collect();
+                let name = |idx: &usize| table.columns[*idx].field.name().clone();
+                let by = table.partitioned_by.iter().map(name).collect();
+                let delta = DeltaTable::new(&table.name, &columns, by)?;
+                Ok((ListFormat::Delta(Arc::new(delta)), sink::stored(&schema)))
+            }
+        }
+    }
+}
+
+/// The option 'sink.commit-format'.
+fn list_option(options: &mut Options) -> Result<Option<List>> {
+    let name = "sink.commit-format";
+    let Some(word) = options.text(name) else {
+        return Ok(None);
+    };
+    match word.as_str() {
+        "manifest" => Ok(Some(List::Manifest)),
+        "delta" => Ok(Some(List::Delta)),
+        _ => Err(options.invalid(name, &word, "manifest or delta")),
     }
 }
 

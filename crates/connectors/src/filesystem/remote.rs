@@ -1,20 +1,28 @@
 //! Places in object stores (`s3://bucket/path`).
 
 use super::location::{Entry, is_glob, is_hidden, no_such_file};
+use bytes::Bytes;
 use millstream_dataflow::{Error, Result};
-use object_store::aws::AmazonS3ConfigKey;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::memory::InMemory;
+use object_store::multipart::MultipartStore;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreScheme};
+use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use tokio::runtime::Runtime;
 use url::Url;
 
+/// A store whose uploads can be begun in one process and completed in another.
+pub(crate) trait Store: ObjectStore + MultipartStore {}
+
+impl<T: ObjectStore + MultipartStore> Store for T {}
+
 /// A place in an object store.
 #[derive(Clone)]
 pub(crate) struct Remote {
-    store: Arc<dyn ObjectStore>,
+    store: Arc<dyn Store>,
     /// The URL up to the store's root: what names begin with.
     root: String,
     path: String,
@@ -39,23 +47,29 @@ impl Remote {
         let url = Url::parse(&plain).map_err(|error| invalid(error.to_string()))?;
         let (kind, _) =
             ObjectStoreScheme::parse(&url).map_err(|error| invalid(error.to_string()))?;
-        if !matches!(
-            kind,
-            ObjectStoreScheme::AmazonS3 | ObjectStoreScheme::Memory
-        ) {
-            let error = Error::user(format!(
-                "the path '{path}' has the unsupported scheme '{scheme}'"
-            ));
-            return Err(error.hint("supported: local paths, file://, s3://"));
-        }
-        let (store, _) = object_store::parse_url_opts(&url, store_options(store)?)
-            .map_err(|error| invalid(error.to_string()))?;
+        let store: Arc<dyn Store> = match kind {
+            ObjectStoreScheme::AmazonS3 => {
+                let mut builder = AmazonS3Builder::new().with_url(url.as_str());
+                for (key, value) in store_options(store)? {
+                    builder = builder.with_config(key, value);
+                }
+                let built = builder.build();
+                Arc::new(built.map_err(|error| invalid(error.to_string()))?)
+            }
+            ObjectStoreScheme::Memory => Arc::new(InMemory::new()),
+            _ => {
+                let error = Error::user(format!(
+                    "the path '{path}' has the unsupported scheme '{scheme}'"
+                ));
+                return Err(error.hint("supported: local paths, file://, s3://"));
+            }
+        };
         let root = format!("{}://{}/", url.scheme(), url.host_str().unwrap_or_default());
         // Not the URL's path, which is percent-encoded: a glob's characters must stay.
         let after_scheme = plain.split_once("://").map_or("", |(_, rest)| rest);
         let path = after_scheme.split_once('/').map_or("", |(_, path)| path);
         Ok(Self {
-            store: Arc::from(store),
+            store,
             root,
             path: path.trim_matches('/').to_owned(),
         })
@@ -63,7 +77,7 @@ impl Remote {
 
     /// A place in a store that is at hand.
     #[cfg(test)]
-    pub(super) fn in_store(store: &Arc<dyn ObjectStore>, path: &str) -> Self {
+    pub(super) fn in_store(store: &Arc<dyn Store>, path: &str) -> Self {
         Self {
             store: Arc::clone(store),
             root: "memory://store/".to_owned(),
@@ -72,18 +86,103 @@ impl Remote {
     }
 
     /// The store.
-    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
     /// The path in the store of a name under this place.
-    pub(crate) fn child(&self, name: &str) -> ObjectPath {
-        ObjectPath::from(format!("{}/{name}", self.path))
+    pub(crate) fn child(&self, name: &str) -> Result<ObjectPath> {
+        object_path(&format!("{}/{name}", self.path))
     }
 
     /// The path in the store of a file's full name.
-    pub(crate) fn object(&self, name: &str) -> ObjectPath {
-        ObjectPath::from(name.strip_prefix(&self.root).unwrap_or(name))
+    pub(crate) fn object(&self, name: &str) -> Result<ObjectPath> {
+        object_path(name.strip_prefix(&self.root).unwrap_or(name))
+    }
+
+    /// The size of an object, if there is one.
+    pub(super) fn size(&self, path: &ObjectPath) -> Result<Option<u64>> {
+        match runtime()?.block_on(self.store.head(path)) {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(store_error(
+                &format!("the file '{path}' cannot be read"),
+                &error,
+            )),
+        }
+    }
+
+    /// A small object of this name under this place, if there is one.
+    pub(super) fn get(&self, name: &str) -> Result<Option<Bytes>> {
+        let path = self.child(name)?;
+        let got = runtime()?.block_on(async { self.store.get(&path).await?.bytes().await });
+        match got {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(store_error(
+                &format!("the file '{path}' cannot be read"),
+                &error,
+            )),
+        }
+    }
+
+    /// Writes a small object.
+    pub(super) fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let path = self.child(name)?;
+        let put = runtime()?.block_on(self.store.put(&path, bytes.into()));
+        put.map(|_| ())
+            .map_err(|error| store_error(&format!("the file '{path}' cannot be written"), &error))
+    }
+
+    /// Writes a small object unless there is one of this name. Gives whether it was written.
+    pub(super) fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool> {
+        let path = self.child(name)?;
+        let put = self
+            .store
+            .put_opts(&path, bytes.into(), PutMode::Create.into());
+        match runtime()?.block_on(put) {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(error) => Err(store_error(
+                &format!("the file '{path}' cannot be written"),
+                &error,
+            )),
+        }
+    }
+
+    /// Removes an object, which may be gone already.
+    pub(super) fn delete(&self, name: &str) -> Result<()> {
+        let path = self.child(name)?;
+        match runtime()?.block_on(self.store.delete(&path)) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(store_error(
+                &format!("the file '{path}' cannot be removed"),
+                &error,
+            )),
+        }
+    }
+
+    /// The names under this place of the objects of a folder, those behind a name if one is given.
+    pub(super) fn list(&self, folder: &str, behind: Option<&str>) -> Result<Vec<String>> {
+        use futures::TryStreamExt;
+        let prefix = self.child(folder)?;
+        let listed = match behind {
+            Some(name) => {
+                let behind = self.child(&format!("{folder}/{name}"))?;
+                self.store.list_with_offset(Some(&prefix), &behind)
+            }
+            None => self.store.list(Some(&prefix)),
+        };
+        let listed: Vec<object_store::ObjectMeta> =
+            runtime()?.block_on(listed.try_collect()).map_err(|error| {
+                store_error(&format!("the path '{prefix}' cannot be listed"), &error)
+            })?;
+        let below = format!("{}/", self.path.trim_matches('/'));
+        let name = |meta: &object_store::ObjectMeta| {
+            let path = meta.location.as_ref();
+            path.strip_prefix(&below).unwrap_or(path).to_owned()
+        };
+        Ok(listed.iter().map(name).collect())
     }
 
     fn entry(&self, meta: &object_store::ObjectMeta) -> Entry {
@@ -96,8 +195,7 @@ impl Remote {
 
     /// The file of this full name.
     pub(super) fn file(&self, name: &str) -> Result<Entry> {
-        use object_store::ObjectStoreExt;
-        let path = self.object(name);
+        let path = self.object(name)?;
         let meta = runtime()?.block_on(self.store.head(&path));
         meta.map(|meta| self.entry(&meta))
             .map_err(|error| store_error(&format!("the file '{name}' cannot be read"), &error))
@@ -120,7 +218,7 @@ impl Remote {
             require_literal_separator: true,
             ..glob::MatchOptions::new()
         };
-        let prefix = ObjectPath::from(fixed);
+        let prefix = object_path(fixed)?;
         let name = format!("{}{}", self.root, self.path);
         let mut listed: Vec<object_store::ObjectMeta> = runtime()?
             .block_on(self.store.list(Some(&prefix)).try_collect())
@@ -145,6 +243,16 @@ impl Remote {
         }
         Ok(listed.iter().map(|meta| self.entry(meta)).collect())
     }
+}
+
+/// A path as it is, without any encoding: names of directories bring their own.
+fn object_path(path: &str) -> Result<ObjectPath> {
+    ObjectPath::parse(path).map_err(|error| {
+        Error::user(format!(
+            "the path '{path}' cannot be one of an object store"
+        ))
+        .detail(error.to_string())
+    })
 }
 
 /// What a failure of the store means: missing or forbidden is for the user, the rest may pass.
@@ -178,10 +286,10 @@ pub(crate) fn runtime() -> Result<&'static Runtime> {
 }
 
 /// The options of the store under object_store's names, after those of the environment (AWS_*).
-fn store_options(options: &BTreeMap<String, String>) -> Result<Vec<(String, String)>> {
-    let mut all: Vec<(String, String)> = std::env::vars()
+fn store_options(options: &BTreeMap<String, String>) -> Result<Vec<(AmazonS3ConfigKey, String)>> {
+    let mut all: Vec<(AmazonS3ConfigKey, String)> = std::env::vars()
         .filter(|(name, _)| name.starts_with("AWS_"))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
         .collect();
     for (option, value) in options {
         let (name, value) = match option.as_str() {
@@ -200,15 +308,19 @@ fn store_options(options: &BTreeMap<String, String>) -> Result<Vec<(String, Stri
                 value.clone(),
             ),
         };
-        if name.parse::<AmazonS3ConfigKey>().is_err() {
+        let Ok(key) = name.parse() else {
             return Err(Error::user(format!("unknown option 's3.{option}'")).hint(
                 "known are s3.endpoint, s3.region, s3.access-key, s3.secret-key, s3.session-token, s3.path-style-access, and the settings of object_store's S3 client (s3.allow-http, s3.imdsv1-fallback, ...)",
             ));
-        }
-        if name == "aws_endpoint" && value.starts_with("http://") {
-            all.push(("aws_allow_http".to_owned(), "true".to_owned()));
-        }
-        all.push((name, value));
+        };
+        all.push((key, value));
+    }
+    let plain = |(key, value): &(AmazonS3ConfigKey, String)| {
+        *key == AmazonS3ConfigKey::Endpoint && value.starts_with("http://")
+    };
+    if all.iter().any(plain) {
+        let allow = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
+        all.push((allow, "true".to_owned()));
     }
     Ok(all)
 }

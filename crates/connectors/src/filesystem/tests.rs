@@ -379,6 +379,7 @@ fn files_roll_by_size_and_are_whole() {
     for step in 0..30 {
         writer.write(Step(1), &sold(step * 10, 10)).unwrap();
     }
+    writer.commit(Step(1)).unwrap();
     let complete = visible(directory.path()).len();
     assert!(complete > 3, "{complete}");
     writer.finish(Step(1)).unwrap();
@@ -393,6 +394,7 @@ fn a_writer_that_is_dropped_publishes_what_was_written() {
         let table = sink_table(directory.path(), &[("format", format)]);
         let mut writer = crate::sink(&table).unwrap().open().unwrap();
         writer.write(Step(1), &sold(0, 10)).unwrap();
+        writer.commit(Step(1)).unwrap();
         drop(writer);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         let batch = read(&table, &columns::all(&table, &[])).unwrap();
@@ -401,19 +403,15 @@ fn a_writer_that_is_dropped_publishes_what_was_written() {
 }
 
 #[test]
-fn a_file_that_could_not_be_written_whole_never_appears() {
+fn a_path_that_is_a_file_is_the_users_error() {
     let directory = tempfile::tempdir().unwrap();
-    let location = Location::Local(directory.path().to_path_buf());
-    let mut output = output::Output::create(&location, "a/part-0.json").unwrap();
-    output.write_all(b"half a li").unwrap();
-    drop(output);
-    assert_eq!(fs::read_dir(directory.path().join("a")).unwrap().count(), 0);
     let blocked = directory.path().join("file");
     fs::write(&blocked, "x").unwrap();
     let table = sink_table(&blocked, &[("format", "json")]);
     let mut writer = crate::sink(&table).unwrap().open().unwrap();
     let error = writer.write(Step(1), &sold(0, 1)).unwrap_err();
-    assert!(error.message.contains("file/part-"), "{error}");
+    assert_eq!(error.kind, Kind::User);
+    assert!(error.message.contains("/file/"), "{error}");
 }
 
 #[test]
@@ -538,7 +536,7 @@ fn what_is_no_parquet_is_named() {
 
 #[test]
 fn object_stores_are_written_and_read_like_directories() {
-    let store: Arc<dyn object_store::ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+    let store: Arc<dyn remote::Store> = Arc::new(object_store::memory::InMemory::new());
     for (format, compression) in [("json", "gzip"), ("parquet", "auto")] {
         let at = |path: &str| {
             Location::Remote(remote::Remote::in_store(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// When a file ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Policy {
+pub(in super::super) struct Policy {
     size: u64,
     age: Duration,
     inactivity: Duration,
@@ -22,7 +22,7 @@ pub(super) struct Growth {
 
 impl Policy {
     /// The options `sink.rolling-policy.*`, with Flink's defaults.
-    pub(super) fn new(options: &mut Options) -> Result<Self> {
+    pub(in super::super) fn new(options: &mut Options) -> Result<Self> {
         let mut duration = |name: &str, default_s: u64| -> Result<Duration> {
             let given = options.duration(&format!("sink.rolling-policy.{name}"))?;
             Ok(given.unwrap_or(Duration::from_secs(default_s)))

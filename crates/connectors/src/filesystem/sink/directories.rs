@@ -6,19 +6,30 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 use millstream_dataflow::{Delta, Result};
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// How rows are spread over directories.
 #[derive(Clone, Debug)]
-pub(super) struct Directories {
+pub(in super::super) struct Directories {
     /// The PARTITIONED BY columns: their names, and where they stand in the sink's rows.
     columns: Vec<(String, usize)>,
     /// The directory of a NULL or an empty text.
     null_directory: String,
 }
 
+/// The rows of a directory.
+#[derive(Debug)]
+pub(super) struct Share {
+    /// Its path under the table, without a slash at the end.
+    pub(super) directory: String,
+    /// The values of the PARTITIONED BY columns, as text or NULL.
+    pub(super) values: Map<String, Value>,
+    pub(super) delta: Delta,
+}
+
 impl Directories {
-    pub(super) fn new(columns: Vec<(String, usize)>, null_directory: String) -> Self {
+    pub(in super::super) fn new(columns: Vec<(String, usize)>, null_directory: String) -> Self {
         Self {
             columns,
             null_directory,
@@ -26,9 +37,13 @@ impl Directories {
     }
 
     /// The rows of each directory, in the order in which the directories appear.
-    pub(super) fn split(&self, delta: &Delta) -> Result<Vec<(String, Delta)>> {
+    pub(super) fn split(&self, delta: &Delta) -> Result<Vec<Share>> {
         if self.columns.is_empty() {
-            return Ok(vec![(String::new(), delta.clone())]);
+            return Ok(vec![Share {
+                directory: String::new(),
+                values: Map::new(),
+                delta: delta.clone(),
+            }]);
         }
         let keys: Vec<ArrayRef> = self
             .columns
@@ -49,15 +64,16 @@ impl Directories {
             }
             groups[group].push(row as u32);
         }
-        let texts = keys
-            .iter()
-            .map(|key| Ok(cast(key, &DataType::Utf8)?))
-            .collect::<Result<Vec<_>>>()?;
+        let texts = keys.iter().map(text).collect::<Result<Vec<_>>>()?;
         groups
             .into_iter()
             .map(|rows| {
-                let directory = self.directory(&texts, rows[0] as usize);
-                Ok((directory, delta.take(&UInt32Array::from(rows))?))
+                let first = rows[0] as usize;
+                Ok(Share {
+                    directory: self.directory(&texts, first),
+                    values: self.values(&texts, first),
+                    delta: delta.take(&UInt32Array::from(rows))?,
+                })
             })
             .collect()
     }
@@ -74,6 +90,29 @@ impl Directories {
         let parts: Vec<String> = self.columns.iter().zip(texts).map(part).collect();
         parts.join("/")
     }
+
+    fn values(&self, texts: &[ArrayRef], row: usize) -> Map<String, Value> {
+        let value = |((name, _), texts): (&(String, usize), &ArrayRef)| {
+            let texts = texts.as_string::<i32>();
+            let value = match texts.is_null(row) || texts.value(row).is_empty() {
+                true => Value::Null,
+                false => Value::from(texts.value(row)),
+            };
+            (name.clone(), value)
+        };
+        self.columns.iter().zip(texts).map(value).collect()
+    }
+}
+
+/// The values as texts, times in UTC.
+fn text(key: &ArrayRef) -> Result<ArrayRef> {
+    let utc = match key.data_type() {
+        DataType::Timestamp(unit, Some(_)) => {
+            cast(key, &DataType::Timestamp(*unit, Some("UTC".into())))?
+        }
+        _ => ArrayRef::clone(key),
+    };
+    Ok(cast(&utc, &DataType::Utf8)?)
 }
 
 /// Percent-encodes what would be taken for another directory, a glob or an escape.
@@ -108,7 +147,7 @@ mod tests {
         let split = directories.split(&given).unwrap();
         let shown: Vec<(String, String)> = split
             .iter()
-            .map(|(d, delta)| (d.clone(), show(delta)))
+            .map(|share| (share.directory.clone(), show(&share.delta)))
             .collect();
         let wanted = [
             (
@@ -119,5 +158,17 @@ mod tests {
             ("country=__NULL__/day=__NULL__", "+1 NULL 4 NULL"),
         ];
         assert_eq!(shown, wanted.map(|(a, b)| (a.to_owned(), b.to_owned())));
+        let values: Vec<String> = split
+            .iter()
+            .map(|share| Value::from(share.values.clone()).to_string())
+            .collect();
+        assert_eq!(
+            values,
+            [
+                r#"{"country":"FR","day":"2024-01-01"}"#,
+                r#"{"country":"a:b","day":"2024-01-01"}"#,
+                r#"{"country":null,"day":null}"#,
+            ]
+        );
     }
 }

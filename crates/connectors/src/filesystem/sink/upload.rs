@@ -1,0 +1,198 @@
+//! A file on its way to an object store, in parts: no object before the upload is completed, and nothing is lost when a
+//! part could not be sent.
+
+use super::super::remote::{Remote, runtime, store_error};
+use bytes::Bytes;
+use millstream_dataflow::{Error, Result};
+use object_store::MultipartId;
+use object_store::multipart::PartId;
+use object_store::path::Path as ObjectPath;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// The length of all parts but the last: S3 takes none smaller than 5 MiB, and 10,000 at most.
+pub(super) const PART: usize = 8 << 20;
+
+/// How many parts are on their way at once before writing waits.
+pub(super) const PARTS_AT_ONCE: usize = 4;
+
+/// What it takes to complete an upload, in this process or the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Uploaded {
+    id: MultipartId,
+    /// What the store calls the parts, in their order.
+    parts: Vec<String>,
+}
+
+/// An upload.
+pub(super) struct Upload {
+    remote: Remote,
+    path: ObjectPath,
+    id: MultipartId,
+    /// What the store calls the parts that it has.
+    stored: BTreeMap<usize, String>,
+    /// Parts that it may not have, yet.
+    waiting: BTreeMap<usize, Bytes>,
+    /// Those of them that are on their way.
+    underway: BTreeSet<usize>,
+    tasks: JoinSet<(usize, object_store::Result<PartId>)>,
+}
+
+impl Upload {
+    /// Begins the upload of a file.
+    pub(super) fn begin(remote: &Remote, name: &str) -> Result<Self> {
+        let path = remote.child(name)?;
+        let id = runtime()?
+            .block_on(remote.store().create_multipart(&path))
+            .map_err(|error| {
+                store_error(&format!("the file '{path}' cannot be written"), &error)
+            })?;
+        Ok(Self {
+            remote: remote.clone(),
+            path,
+            id,
+            stored: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            underway: BTreeSet::new(),
+            tasks: JoinSet::new(),
+        })
+    }
+
+    /// What identifies it in the store.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Takes the next part. It may not have arrived when this returns, or fails.
+    pub(super) fn put(&mut self, part: Bytes) -> Result<()> {
+        let idx = self.stored.len() + self.waiting.len();
+        self.waiting.insert(idx, part);
+        self.send(PARTS_AT_ONCE)
+    }
+
+    /// Sends what waits, until at most so many parts are left.
+    ///
+    /// # Errors
+    /// `Retryable`: nothing is lost, call again.
+    pub(super) fn send(&mut self, left_max: usize) -> Result<()> {
+        loop {
+            self.start()?;
+            while let Some(joined) = self.tasks.try_join_next() {
+                self.arrived(joined)?;
+            }
+            if self.waiting.len() <= left_max {
+                return Ok(());
+            }
+            if let Some(joined) = runtime()?.block_on(self.tasks.join_next()) {
+                self.arrived(joined)?;
+            }
+        }
+    }
+
+    fn start(&mut self) -> Result<()> {
+        for (idx, part) in &self.waiting {
+            if self.underway.len() >= PARTS_AT_ONCE {
+                break;
+            }
+            if !self.underway.insert(*idx) {
+                continue;
+            }
+            let store = Arc::clone(self.remote.store());
+            let (path, id) = (self.path.clone(), self.id.clone());
+            let (idx, part) = (*idx, part.clone());
+            let sent = async move { (idx, store.put_part(&path, &id, idx, part.into()).await) };
+            self.tasks.spawn_on(sent, runtime()?.handle());
+        }
+        Ok(())
+    }
+
+    fn arrived(
+        &mut self,
+        joined: Result<(usize, object_store::Result<PartId>), tokio::task::JoinError>,
+    ) -> Result<()> {
+        let (idx, answer) = joined.map_err(|error| {
+            Error::internal(format!("the file '{}' cannot be uploaded", self.path))
+                .detail(error.to_string())
+        })?;
+        self.underway.remove(&idx);
+        let part = answer.map_err(|error| {
+            store_error(
+                &format!("the file '{}' cannot be uploaded", self.path),
+                &error,
+            )
+        })?;
+        self.waiting.remove(&idx);
+        self.stored.insert(idx, part.content_id);
+        Ok(())
+    }
+
+    /// All parts have arrived: what it takes to complete it.
+    pub(super) fn uploaded(&self) -> Uploaded {
+        Uploaded {
+            id: self.id.clone(),
+            parts: self.stored.values().cloned().collect(),
+        }
+    }
+
+    /// Gives it up.
+    pub(super) fn abort(mut self) -> object_store::Result<()> {
+        self.tasks.abort_all();
+        match runtime() {
+            Ok(runtime) => {
+                runtime.block_on(self.remote.store().abort_multipart(&self.path, &self.id))
+            }
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Uploaded {
+    /// Makes the object appear. Doing it again changes nothing. Gives whether it was not there before.
+    ///
+    /// # Errors
+    /// `Internal`: neither the upload nor the object is there.
+    pub(super) fn complete(&self, remote: &Remote, name: &str, bytes: u64) -> Result<bool> {
+        let path = remote.child(name)?;
+        let store = remote.store();
+        let parts = self.parts.iter().map(|part| PartId {
+            content_id: part.clone(),
+        });
+        let runtime = runtime()?;
+        let completed =
+            runtime.block_on(store.complete_multipart(&path, &self.id, parts.collect()));
+        let Err(error) = completed else {
+            return Ok(true);
+        };
+        // Its name is of this upload alone: an object there is what it became.
+        match remote.size(&path)? {
+            Some(size) if size == bytes => Ok(false),
+            Some(size) => Err(Error::internal(format!(
+                "the file '{path}' has {size} bytes, but {bytes} were written"
+            ))),
+            None if matches!(error, object_store::Error::NotFound { .. }) => {
+                Err(Error::internal(format!("the upload of the file '{path}' is gone"))
+                    .detail(error.to_string())
+                    .hint("does a rule of the bucket end incomplete uploads? It must leave them as long as a job may be stopped"))
+            }
+            None => Err(store_error(
+                &format!("the upload of the file '{path}' cannot be completed"),
+                &error,
+            )),
+        }
+    }
+}
+
+/// Ends an upload that another process began and nobody needs.
+pub(super) fn abort(remote: &Remote, name: &str, id: &str) -> Result<()> {
+    let path = remote.child(name)?;
+    let aborted = runtime()?.block_on(remote.store().abort_multipart(&path, &id.to_owned()));
+    match aborted {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(store_error(
+            &format!("the upload of the file '{path}' cannot be ended"),
+            &error,
+        )),
+    }
+}
