@@ -4,7 +4,9 @@ use millstream_dataflow::graph::{Edge, Node, NodeId};
 use millstream_dataflow::{Error, Result};
 use millstream_planner::catalog::{BadRecords, Content, MaterializedView, Relation};
 use millstream_planner::{Target, reads_view};
+use millstream_runtime::unneeded;
 use millstream_sql::{Alter, AlterAction, Name, ObjectKind, Statement, quoted};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::describe::kind_words;
@@ -208,8 +210,13 @@ impl State {
     pub(crate) fn remove(&mut self, views: &[NodeId]) -> Result<()> {
         let nodes: Vec<NodeId> = self.behind(views).iter().map(|node| node.id).collect();
         let gone = match &self.job {
-            Some(job) if !nodes.is_empty() => job.remove(&nodes).map_err(from_runtime)?,
-            _ => nodes,
+            _ if nodes.is_empty() => Vec::new(),
+            Some(job) => job.remove(&nodes).map_err(from_runtime)?,
+            None => {
+                let nodes: HashSet<NodeId> = nodes.into_iter().collect();
+                let gone = unneeded(&self.graph.nodes, nodes, &HashSet::new());
+                gone.into_iter().collect()
+            }
         };
         self.declared.planner.forget(&gone);
         self.graph.nodes.retain(|node| !gone.contains(&node.id));

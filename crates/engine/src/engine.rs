@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::durable::History;
 use crate::script::{Declarations, located, words};
 use crate::{ad_hoc, describe};
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub workers: usize,
     /// At most this many rows a step; `None`: as many as serve latency while live, and throughput while catching up.
     pub step_rows_max: Option<usize>,
+    /// Where checkpoints are kept: a folder, `file://`, `s3://`. `None`: nowhere, and the job begins anew each time.
+    pub checkpoints: Option<String>,
 }
 
 impl Default for Config {
@@ -34,6 +37,7 @@ impl Default for Config {
         Self {
             workers,
             step_rows_max: None,
+            checkpoints: None,
         }
     }
 }
@@ -74,6 +78,8 @@ pub(crate) struct State {
     /// Everything that runs.
     pub graph: Graph,
     pub job: Option<Arc<Job>>,
+    /// What the job was made from, if it keeps checkpoints.
+    pub history: Option<History>,
 }
 
 impl Engine {
@@ -83,6 +89,7 @@ impl Engine {
             declared: Declarations::new(),
             graph: Graph::default(),
             job: None,
+            history: None,
         };
         Self {
             inner: Arc::new(Inner {
@@ -111,13 +118,11 @@ impl Engine {
     /// # Errors
     /// `User`, with the place in the text; then nothing of it runs.
     pub fn run(&self, text: &str) -> Result<Vec<String>> {
-        let statements = parse(text)?;
-        let mut state = self.inner.state.lock();
-        for statement in &statements {
-            state
-                .take(statement, text)
-                .map_err(|error| located(error, statement.span, text))?;
+        if let Some(url) = &self.inner.config.checkpoints {
+            return self.run_durable(text, url);
         }
+        let mut state = self.inner.state.lock();
+        state.take_file(text)?;
         state.start(&self.inner.config)?;
         Ok(std::mem::take(&mut state.declared.notes))
     }
@@ -224,6 +229,17 @@ impl Engine {
     }
 
     fn change(&self, statement: &Spanned<Statement>, text: &str) -> Result<Response> {
+        let response = self.change_job(statement, text)?;
+        self.remember(statement, text)?;
+        Ok(response)
+    }
+
+    /// Does what a statement says, now.
+    pub(crate) fn change_job(
+        &self,
+        statement: &Spanned<Statement>,
+        text: &str,
+    ) -> Result<Response> {
         let mut state = self.inner.state.lock();
         let (tag, addition) = match &statement.node {
             Statement::Explain(explain) => return state.explain(explain, text),
@@ -299,6 +315,15 @@ impl Engine {
 const QUERY_VIEW: &str = "\u{1}query";
 
 impl State {
+    /// Takes all statements of a file.
+    pub(crate) fn take_file(&mut self, text: &str) -> Result<()> {
+        for statement in &parse(text)? {
+            self.take(statement, text)
+                .map_err(|error| located(error, statement.span, text))?;
+        }
+        Ok(())
+    }
+
     /// Takes a statement of a file.
     fn take(&mut self, statement: &Spanned<Statement>, text: &str) -> Result<&'static str> {
         match &statement.node {
@@ -364,6 +389,8 @@ impl State {
                     sources,
                 });
             }
+            // It is started when all that it is made from has been planned.
+            None if self.history.is_some() => {}
             None => {
                 let job = Job::start(planned.graph.clone(), self.job_config(config));
                 self.job = Some(Arc::new(job.map_err(from_runtime)?));
@@ -373,7 +400,7 @@ impl State {
         Ok(addition)
     }
 
-    fn job_config(&self, config: &Config) -> millstream_runtime::Config {
+    pub(crate) fn job_config(&self, config: &Config) -> millstream_runtime::Config {
         millstream_runtime::Config {
             workers: config.workers,
             step_rows_max: config.step_rows_max,

@@ -8,6 +8,7 @@
 mod ad_hoc;
 mod change;
 mod describe;
+mod durable;
 mod engine;
 mod provider;
 mod replace;

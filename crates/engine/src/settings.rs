@@ -24,7 +24,7 @@ const ACCEPTED_PREFIXES: [&str; 14] = [
 ];
 
 /// The settings that mean something.
-const KNOWN: [(&str, &str); 4] = [
+const KNOWN: [(&str, &str); 7] = [
     (
         "table.local-time-zone",
         "the session's time zone: an IANA name such as Europe/Rome, or an offset such as +02:00",
@@ -40,6 +40,18 @@ const KNOWN: [(&str, &str); 4] = [
     (
         "sink.commit-interval",
         "how often sinks make visible what they wrote, such as '100 ms'",
+    ),
+    (
+        "execution.checkpointing.interval",
+        "how often a checkpoint of all state is made, such as '10 s'",
+    ),
+    (
+        "execution.checkpointing.num-retained",
+        "how many checkpoints are kept, such as 3",
+    ),
+    (
+        "pipeline.name",
+        "the job's name, by which it is known to the systems that it writes to",
     ),
 ];
 
@@ -72,7 +84,16 @@ impl Settings {
         }
         match key {
             "table.local-time-zone" => check_zone(value)?,
-            "sink.commit-interval" | "table.exec.source.idle-timeout"
+            "execution.checkpointing.num-retained"
+                if value.parse::<usize>().map_or(true, |count| count == 0) =>
+            {
+                return Err(Error::user(format!(
+                    "'{key}' is '{value}', but must be a number from 1 on"
+                )));
+            }
+            "sink.commit-interval"
+            | "table.exec.source.idle-timeout"
+            | "execution.checkpointing.interval"
                 if parse_duration(value).is_none() =>
             {
                 return Err(Error::user(format!(
@@ -122,6 +143,27 @@ impl Settings {
             .get("table.exec.source.idle-timeout")
             .and_then(|text| parse_duration(text));
         timeout.filter(|timeout| !timeout.is_zero())
+    }
+
+    /// How often a checkpoint is made.
+    pub(crate) fn checkpoint_interval(&self) -> Duration {
+        self.values
+            .get("execution.checkpointing.interval")
+            .and_then(|text| parse_duration(text))
+            .unwrap_or(Duration::from_secs(10))
+    }
+
+    /// How many checkpoints are kept.
+    pub(crate) fn checkpoints_kept(&self) -> usize {
+        self.values
+            .get("execution.checkpointing.num-retained")
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(3)
+    }
+
+    /// The job's name, if it was given one.
+    pub(crate) fn job_name(&self) -> Option<&str> {
+        self.values.get("pipeline.name").map(String::as_str)
     }
 
     /// How often sinks commit.

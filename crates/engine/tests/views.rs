@@ -14,6 +14,7 @@ fn engine(rows: &[&str]) -> (Engine, tempfile::NamedTempFile) {
     let engine = Engine::new(Config {
         workers: 2,
         step_rows_max: None,
+        ..Config::default()
     });
     let text = format!(
         "CREATE TABLE orders (id INT, sku STRING, qty INT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json');
@@ -161,6 +162,7 @@ async fn bad_records_are_rows_of_their_own_table() {
     let engine = Engine::new(Config {
         workers: 1,
         step_rows_max: None,
+        ..Config::default()
     });
     let text = format!(
         "CREATE TABLE t (id INT, at TIMESTAMP(3), WATERMARK FOR at AS at) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json',
@@ -195,6 +197,7 @@ async fn rows_are_stamped_with_the_clock() {
     let engine = Engine::new(Config {
         workers: 2,
         step_rows_max: None,
+        ..Config::default()
     });
     let text = format!(
         "CREATE TABLE orders (id INT, sku STRING, qty INT, p AS PROCTIME())

@@ -163,7 +163,7 @@ impl Saving {
                 None => Ok(Turn::Rested),
                 Some((_, None)) => {
                     self.sealed = None;
-                    self.store.abandon();
+                    self.store.abandon()?;
                     Ok(Turn::Moved)
                 }
                 Some((_, Some(named))) => self.commit(step, named),

@@ -39,6 +39,7 @@ mod record;
 mod recovery;
 mod saved;
 mod shrink;
+mod simulation;
 mod snapshot;
 mod step;
 mod target;
@@ -59,5 +60,7 @@ pub use progress::{BadProgress, NodeProgress, PartitionProgress, Progress, SinkP
 pub use record::{Range, Recorder, StepRecord};
 pub use recovery::Durability;
 pub use saved::Origin;
+pub use shrink::unneeded;
+pub use simulation::{Simulation, Turned};
 pub use snapshot::{Snapshot, Subscription, ViewRequest, ViewRows};
 pub use watermark::NodeTime;

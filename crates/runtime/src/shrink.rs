@@ -80,7 +80,7 @@ impl Driver {
     }
 
     /// Removes running nodes, and those before them that nobody needs then.
-    fn remove_running(&mut self, mut gone: HashSet<NodeId>) -> Vec<NodeId> {
+    fn remove_running(&mut self, gone: HashSet<NodeId>) -> Vec<NodeId> {
         if gone.is_empty() {
             return Vec::new();
         }
@@ -89,24 +89,7 @@ impl Driver {
             .values()
             .flat_map(|pending| pending.inputs.iter().copied())
             .collect();
-        let nodes = self.flow.nodes();
-        for node in nodes.iter().rev() {
-            let computes = matches!(node.kind, NodeKind::Operator(_) | NodeKind::Source(_));
-            let fed = |edge: &Edge| edge.from == node.id;
-            let consumers: Vec<&Node> = nodes
-                .iter()
-                .filter(|other| other.inputs.iter().any(fed))
-                .collect();
-            let lost_all =
-                !consumers.is_empty() && consumers.iter().all(|other| gone.contains(&other.id));
-            if computes
-                && lost_all
-                && !needed_beside.contains(&node.id)
-                && !feeds_letters(node, nodes, &gone, &needed_beside)
-            {
-                gone.insert(node.id);
-            }
-        }
+        let gone = unneeded(self.flow.nodes(), gone, &needed_beside);
         let mut parts = self.flow.take_apart();
         parts.retain(|part| !gone.contains(&part.node.id));
         self.flow.put_together(parts);
@@ -118,11 +101,37 @@ impl Driver {
     }
 }
 
+/// These nodes of a graph, and those before them that nobody needs when they are gone. `needed`: by others than the graph.
+pub fn unneeded<S: std::hash::BuildHasher>(
+    nodes: &[Node],
+    mut gone: HashSet<NodeId, S>,
+    needed: &HashSet<NodeId>,
+) -> HashSet<NodeId, S> {
+    for node in nodes.iter().rev() {
+        let computes = matches!(node.kind, NodeKind::Operator(_) | NodeKind::Source(_));
+        let fed = |edge: &Edge| edge.from == node.id;
+        let consumers: Vec<&Node> = nodes
+            .iter()
+            .filter(|other| other.inputs.iter().any(fed))
+            .collect();
+        let lost_all =
+            !consumers.is_empty() && consumers.iter().all(|other| gone.contains(&other.id));
+        if computes
+            && lost_all
+            && !needed.contains(&node.id)
+            && !feeds_letters(node, nodes, &gone, needed)
+        {
+            gone.insert(node.id);
+        }
+    }
+    gone
+}
+
 /// Whether a source's bad records are still wanted.
-fn feeds_letters(
+fn feeds_letters<S: std::hash::BuildHasher>(
     node: &Node,
     nodes: &[Node],
-    gone: &HashSet<NodeId>,
+    gone: &HashSet<NodeId, S>,
     needed: &HashSet<NodeId>,
 ) -> bool {
     let NodeKind::Source(source) = &node.kind else {

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Plans files. Prints the graph, or that all is well.
 pub(crate) fn check(check: &Check, with_graph: bool) -> Result<(), String> {
     let (text, name) = read_all(&check.files.files)?;
-    let engine = engine(None, None, &check.set)?;
+    let engine = engine(None, None, None, &check.set)?;
     let (graph, notes) = engine
         .check(&text)
         .map_err(|error| render(&error, &text, &name))?;

@@ -59,9 +59,9 @@ pub(crate) struct Files {
 pub(crate) struct Run {
     #[command(flatten)]
     pub files: Files,
-    /// Where state is kept: the embedded broker's log
+    /// Where state is kept, so that the job goes on from there when it is started again: a folder, or s3://bucket/path
     #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
+    pub state: Option<String>,
     /// Where Postgres clients connect; there is no authentication yet, so think before you leave loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5433", value_parser = address)]
     pub pg: SocketAddr,

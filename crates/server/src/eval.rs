@@ -15,6 +15,7 @@ pub(crate) fn eval(eval: &Eval) -> Result<(), String> {
     let config = Config {
         workers: eval.workers.unwrap_or(default.workers),
         step_rows_max: eval.step_rows,
+        checkpoints: None,
     };
     millstream_connectors::print::set_output(Box::new(std::io::stderr()));
     let engine = Engine::new(config);

@@ -4,6 +4,7 @@ use millstream_broker::Broker;
 use millstream_engine::{Config, Engine, render};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::check::read_all;
@@ -18,15 +19,12 @@ const READERS_LEAVE: Duration = Duration::from_millis(400);
 pub(crate) fn run(run: &Run) -> Result<(), String> {
     raise_file_limit();
     let (text, name) = read_all(&run.files.files)?;
-    if let Some(state) = &run.state {
-        std::fs::create_dir_all(state)
-            .map_err(|error| format!("can't create {}: {error}", state.display()))?;
-    }
+    let place = run.state.as_deref().map(StatePlace::new).transpose()?;
     let broker = match run.embedded_kafka {
         Some(listen) => Some(start_broker(
             listen,
             0,
-            run.state.as_ref().map(|dir| dir.join("kafka")).as_deref(),
+            place.as_ref().and_then(|place| place.kafka.as_deref()),
             1,
         )?),
         None => None,
@@ -37,7 +35,8 @@ pub(crate) fn run(run: &Run) -> Result<(), String> {
             .iter()
             .try_for_each(|topic| records.create_topic(topic))?;
     }
-    let engine = engine(run.workers, broker.as_ref(), &run.set)?;
+    let checkpoints = place.map(|place| place.checkpoints);
+    let engine = engine(run.workers, checkpoints, broker.as_ref(), &run.set)?;
     // What is wrong with the files is said before anything is opened to clients.
     let notes = engine
         .run(&text)
@@ -58,15 +57,43 @@ pub(crate) fn run(run: &Run) -> Result<(), String> {
     Ok(())
 }
 
+/// Where the parts of a process keep what outlives it.
+struct StatePlace {
+    checkpoints: String,
+    /// The embedded broker's log; on an object store it has none, and keeps it for as long as it runs.
+    kafka: Option<PathBuf>,
+}
+
+impl StatePlace {
+    fn new(state: &str) -> Result<Self, String> {
+        if state.contains("://") && !state.starts_with("file://") {
+            let checkpoints = format!("{}/checkpoints", state.trim_end_matches('/'));
+            return Ok(Self {
+                checkpoints,
+                kafka: None,
+            });
+        }
+        let dir = PathBuf::from(state.trim_start_matches("file://"));
+        std::fs::create_dir_all(&dir)
+            .map_err(|error| format!("can't create {}: {error}", dir.display()))?;
+        Ok(Self {
+            checkpoints: dir.join("checkpoints").display().to_string(),
+            kafka: Some(dir.join("kafka")),
+        })
+    }
+}
+
 /// An engine with the settings of the command line.
 pub(crate) fn engine(
     workers: Option<usize>,
+    checkpoints: Option<String>,
     broker: Option<&Broker>,
     settings: &[(String, String)],
 ) -> Result<Engine, String> {
     let default = Config::default();
     let engine = Engine::new(Config {
         workers: workers.unwrap_or(default.workers),
+        checkpoints,
         ..default
     });
     if let Some(broker) = broker {

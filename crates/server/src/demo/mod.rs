@@ -61,7 +61,7 @@ pub(crate) fn demo(demo: &Demo) -> Result<(), String> {
         .iter()
         .try_for_each(|topic| records.create_topic(topic))?;
     let generator = Generator::start(records, demo.seed, demo.rate)?;
-    let engine = engine(demo.workers, Some(&broker), &demo.set)?;
+    let engine = engine(demo.workers, None, Some(&broker), &demo.set)?;
     engine
         .run(&text)
         .map_err(|error| render(&error, &text, &name))?;

@@ -117,7 +117,7 @@ impl Running {
         lines::TOPICS
             .iter()
             .try_for_each(|topic| records.create_topic(topic))?;
-        let engine = engine(workers, Some(&broker), &[])?;
+        let engine = engine(workers, None, Some(&broker), &[])?;
         engine
             .run(PIPELINE)
             .map_err(|error| render(&error, PIPELINE, "pipeline.sql"))?;
