@@ -2,7 +2,8 @@
 //!
 //! `"+1 x 1 / -1 y NULL"` is a delta of two rows: weight, then one word a column (`_` stands for a space, `''` for the
 //! empty text). [`check`] runs a script whole, cut into single rows, cut at random, spread over workers, and with the
-//! operator saved and restored at random steps: the integral of the output must always be the same.
+//! operator saved at random steps and restored from what a store may have left of that: the integral of the output must
+//! always be the same.
 
 #![allow(
     clippy::expect_used,
@@ -10,12 +11,15 @@
     reason = "a harness for tests fails by panicking"
 )]
 
+mod saved;
+
 use crate::operator::{Operator, Output, Partitioning, Spec};
 use crate::{Delta, Step, StepTime, Watermark, hash};
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use saved::Saved;
 use std::sync::Arc;
 
 /// Columns from text: `"sku text, qty int, price decimal(10,2), ts timestamp"`.
@@ -228,13 +232,35 @@ pub fn check(spec: &dyn Spec, script: &Script) -> String {
             show_sum(&run(spec, &cut, workers, None)),
             "{workers} workers, seed {seed}"
         );
-        assert_eq!(
-            whole,
-            show_sum(&run(spec, &cut, workers, Some(seed))),
-            "restored at random steps, {workers} workers, seed {seed}"
-        );
+        check_saving(spec, &cut, workers, seed, &whole);
     }
     whole
+}
+
+/// A run that is restored on its way puts out the same, and saves no more than one that goes through.
+fn check_saving(spec: &dyn Spec, script: &Script, workers: usize, seed: u64, whole: &str) {
+    let how = |restores| Saves {
+        seed,
+        restores,
+        tracks: seed % 2 == 1,
+    };
+    let restored = Crew::run(spec, script, workers, Some(how(true)));
+    assert_eq!(
+        whole,
+        show_sum(&restored.outputs),
+        "restored at random steps, {workers} workers, seed {seed}"
+    );
+    if !how(true).tracks {
+        return;
+    }
+    let through = Crew::run(spec, script, workers, Some(how(false)));
+    let pairs = restored.saved_rows.iter().zip(&through.saved_rows);
+    for (number, (restored, through)) in pairs.enumerate() {
+        assert!(
+            restored <= through,
+            "save {number} has {restored} rows, without a restore before it {through}: {workers} workers, seed {seed}"
+        );
+    }
 }
 
 /// Runs a script on some workers, saving at random steps and restoring at some if a seed is given. Gives all output.
@@ -244,74 +270,141 @@ pub fn run(
     workers: usize,
     restore_seed: Option<u64>,
 ) -> Vec<Delta> {
-    let mut random = Random(restore_seed.unwrap_or(1));
-    let mut crew: Vec<Worker> = (0..workers).map(|_| Worker::new(spec)).collect();
-    let mut outputs = Vec::new();
-    for (number, (deltas, watermark, now)) in script.steps.iter().enumerate() {
+    let saves = restore_seed.map(|seed| Saves {
+        seed,
+        restores: true,
+        tracks: seed % 2 == 1,
+    });
+    Crew::run(spec, script, workers, saves).outputs
+}
+
+/// When a run saves and restores.
+#[derive(Clone, Copy)]
+struct Saves {
+    seed: u64,
+    restores: bool,
+    /// All changes count from the start, over restores too. Else a restored table is saved whole.
+    tracks: bool,
+}
+
+/// The workers of a run, and what came of it.
+struct Crew<'a> {
+    spec: &'a dyn Spec,
+    workers: Vec<Worker>,
+    outputs: Vec<Delta>,
+    /// The rows of each save.
+    saved_rows: Vec<usize>,
+}
+
+impl<'a> Crew<'a> {
+    fn run(spec: &'a dyn Spec, script: &Script, workers: usize, saves: Option<Saves>) -> Self {
+        let mut crew = Self {
+            spec,
+            workers: (0..workers).map(|_| Worker::new(spec, saves)).collect(),
+            outputs: Vec::new(),
+            saved_rows: Vec::new(),
+        };
+        let mut random = Random(saves.map_or(1, |saves| saves.seed));
+        for (number, (deltas, watermark, now)) in script.steps.iter().enumerate() {
+            let time = StepTime {
+                step: Step(number as u64 + 1),
+                watermark: Watermark(*watermark),
+                now_ms: *now,
+            };
+            crew.step(deltas, time);
+            if let Some(saves) = saves {
+                crew.save(time, saves, &mut random);
+            }
+        }
+        crew
+    }
+
+    fn step(&mut self, deltas: &[(usize, Delta)], time: StepTime) {
         let mut out = Output::default();
         for (port, delta) in deltas {
-            for (worker, share) in spread(delta, &spec.keys(*port), workers)
-                .into_iter()
-                .enumerate()
-            {
+            let shares = spread(delta, &self.spec.keys(*port), self.workers.len());
+            for (worker, share) in self.workers.iter_mut().zip(shares) {
                 if !share.is_empty() {
-                    crew[worker]
-                        .operator
-                        .step(*port, share, &mut out)
-                        .expect("the operator takes the delta");
+                    let taken = worker.operator.step(*port, share, &mut out);
+                    taken.expect("the operator takes the delta");
                 }
             }
         }
-        let time = StepTime {
-            step: Step(number as u64 + 1),
-            watermark: Watermark(*watermark),
-            now_ms: *now,
-        };
-        for worker in &mut crew {
-            worker
-                .operator
-                .advance(time, &mut out)
-                .expect("the operator advances");
-            if restore_seed.is_some() {
-                worker.save_and_maybe_restore(spec, time, &mut random);
+        for worker in &mut self.workers {
+            let advanced = worker.operator.advance(time, &mut out);
+            advanced.expect("the operator advances");
+        }
+        self.outputs.extend(out.take());
+    }
+
+    /// Saves some workers, and restores some of these.
+    fn save(&mut self, time: StepTime, saves: Saves, random: &mut Random) {
+        for worker in &mut self.workers {
+            if random.below(3) == 0 {
+                self.saved_rows.push(worker.save());
+                if random.below(2) == 0 && saves.restores {
+                    worker.restore(self.spec, time, saves);
+                }
             }
         }
-        outputs.extend(out.take());
     }
-    outputs
 }
 
 /// An operator and everything that it has saved.
 struct Worker {
     operator: Box<dyn Operator>,
-    saved: Vec<Vec<Delta>>,
+    saved: Vec<Saved>,
+    random: Random,
 }
 
 impl Worker {
-    fn new(spec: &dyn Spec) -> Self {
+    fn new(spec: &dyn Spec, saves: Option<Saves>) -> Self {
+        let mut operator = spec.build().expect("the operator builds");
+        let mut tables = operator.tables();
+        let saved = vec![Saved::default(); tables.len()];
+        if saves.is_some_and(|saves| saves.tracks) {
+            for table in &mut tables {
+                table.track().expect("an empty table is tracked");
+            }
+        }
         Self {
-            operator: spec.build().expect("the operator builds"),
-            saved: Vec::new(),
+            operator,
+            saved,
+            random: Random(saves.map_or(1, |saves| saves.seed)),
         }
     }
 
-    fn save_and_maybe_restore(&mut self, spec: &dyn Spec, time: StepTime, random: &mut Random) {
-        if random.below(3) != 0 {
-            return;
+    /// Gives the rows that changed.
+    fn save(&mut self) -> usize {
+        let tables = self.operator.tables();
+        let pairs = tables.into_iter().zip(&mut self.saved);
+        pairs.map(|(table, saved)| saved.save(table)).sum()
+    }
+
+    fn restore(&mut self, spec: &dyn Spec, time: StepTime, saves: Saves) {
+        let mut copy = self.restored(spec);
+        for (table, saved) in copy.tables().into_iter().zip(&self.saved) {
+            let mut all = Saved::default();
+            all.save(table);
+            assert!(
+                all.relation() == saved.relation(),
+                "a restored {} holds what was saved",
+                table.name()
+            );
         }
-        let mut tables = self.operator.tables();
-        self.saved.resize_with(tables.len(), Vec::new);
-        for (table, saved) in tables.iter_mut().zip(&mut self.saved) {
-            table.changes(saved).expect("the table saves");
-        }
-        if random.below(2) == 0 {
-            return;
-        }
-        let mut fresh = spec.build().expect("the operator builds");
-        for (table, saved) in fresh.tables().into_iter().zip(&self.saved) {
-            saved
-                .iter()
-                .for_each(|change| table.restore(change).expect("the table restores"));
+        let mut fresh = self.restored(spec);
+        if saves.tracks {
+            for table in fresh.tables() {
+                table.track().expect("a restored table is tracked");
+                assert_eq!(
+                    Saved::default().save(table),
+                    0,
+                    "{} has not changed since it was restored",
+                    table.name()
+                );
+            }
+        } else {
+            self.saved.fill(Saved::default());
         }
         let mut out = Output::default();
         fresh
@@ -321,10 +414,16 @@ impl Worker {
             out.take().is_empty(),
             "telling a restored operator the time that it was saved at puts out nothing"
         );
-        *self = Self {
-            operator: fresh,
-            saved: Vec::new(),
-        };
+        self.operator = fresh;
+    }
+
+    /// A fresh operator with what was saved, in some compaction.
+    fn restored(&mut self, spec: &dyn Spec) -> Box<dyn Operator> {
+        let mut fresh = spec.build().expect("the operator builds");
+        for (table, saved) in fresh.tables().into_iter().zip(&self.saved) {
+            saved.restore(table, &mut self.random);
+        }
+        fresh
     }
 }
 

@@ -16,6 +16,7 @@ pub mod temporal_filter;
 #[cfg(test)]
 mod testing;
 pub mod top_k;
+mod tracker;
 pub mod union;
 pub mod unnest;
 pub mod upsert;

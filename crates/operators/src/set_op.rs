@@ -1,6 +1,8 @@
 //! INTERSECT and EXCEPT, with and without ALL: how often a row is in each input says how often it is in the output.
 //! (UNION ALL is a union, UNION a union and [`crate::distinct`].) NULLs are equal.
 
+use crate::aggregate::pieces;
+use crate::tracker::{Changes, Tracker};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use millstream_dataflow::operator::{Bound, Checkpointed};
@@ -143,20 +145,17 @@ struct Counts {
     tracker: Option<Tracker>,
 }
 
-/// What changed since the last save.
-#[derive(Debug, Default)]
-struct Tracker {
-    dirty: Vec<u32>,
-    gone: Vec<u32>,
-}
-
 impl Operator for Running {
     fn step(&mut self, port: usize, delta: Delta, _: &mut Output) -> Result<()> {
         let columns = delta.batch().columns();
         let counts = &mut self.counts;
+        let mut fresh = Vec::new();
         counts
             .index
-            .resolve(columns, delta.rows(), &mut self.ids, &mut Vec::new())?;
+            .resolve(columns, delta.rows(), &mut self.ids, &mut fresh)?;
+        if let Some(tracker) = &mut counts.tracker {
+            tracker.came(&fresh);
+        }
         counts.rows.resize(counts.index.id_limit(), [0, 0]);
         self.marked.resize(counts.index.id_limit(), false);
         for (row, id) in self.ids.iter().enumerate() {
@@ -199,18 +198,25 @@ impl Operator for Running {
 impl Counts {
     /// Rows that are in no input any more go.
     fn settle(&mut self, touched: &[u32]) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.changed(touched.iter().copied());
+        }
         for id in touched {
-            let void = self.rows[*id as usize] == [0, 0];
-            if void {
+            if self.rows[*id as usize] == [0, 0] {
                 self.index.remove(*id);
-            }
-            match &mut self.tracker {
-                Some(tracker) if void => tracker.gone.push(*id),
-                Some(tracker) => tracker.dirty.push(*id),
-                None if void => self.index.release(*id),
-                None => {}
+                let saved = self.tracker.as_mut().is_some_and(|t| t.went(*id));
+                if !saved {
+                    self.index.release(*id);
+                }
             }
         }
+    }
+
+    fn push(&self, ids: &[u32], how: fn(RecordBatch) -> Delta, out: &mut Vec<Delta>) -> Result<()> {
+        for piece in pieces(ids.len()) {
+            out.push(how(self.batch(&ids[piece])?));
+        }
+        Ok(())
     }
 
     fn batch(&self, ids: &[u32]) -> Result<RecordBatch> {
@@ -237,23 +243,22 @@ impl Checkpointed for Counts {
     }
 
     fn changes(&mut self, out: &mut Vec<Delta>) -> Result<()> {
-        let Some(Tracker { mut dirty, gone }) = self.tracker.replace(Tracker::default()) else {
-            let live = self.index.live_ids();
-            if !live.is_empty() {
-                out.push(Delta::inserts(self.batch(&live)?));
-            }
-            return Ok(());
+        let Some(tracker) = &mut self.tracker else {
+            self.push(&self.index.live_ids(), Delta::inserts, out)?;
+            return self.track();
         };
-        dirty.sort_unstable();
-        dirty.dedup();
-        dirty.retain(|id| self.rows[*id as usize] != [0, 0]);
-        if !gone.is_empty() {
-            out.push(Delta::retractions(self.batch(&gone)?));
-        }
-        if !dirty.is_empty() {
-            out.push(Delta::inserts(self.batch(&dirty)?));
-        }
+        let Changes { gone, here } = tracker.take();
+        self.push(&gone, Delta::retractions, out)?;
+        self.push(&here, Delta::inserts, out)?;
         gone.into_iter().for_each(|id| self.index.release(id));
+        Ok(())
+    }
+
+    fn track(&mut self) -> Result<()> {
+        if let Some(mut tracker) = self.tracker.replace(Tracker::default()) {
+            let gone = tracker.take().gone;
+            gone.into_iter().for_each(|id| self.index.release(id));
+        }
         Ok(())
     }
 

@@ -340,6 +340,10 @@ impl Checkpointed for Running {
         self.restored = true;
         self.rows.restore(change)
     }
+
+    fn track(&mut self) -> Result<()> {
+        self.rows.track()
+    }
 }
 
 #[cfg(test)]

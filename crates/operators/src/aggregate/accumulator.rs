@@ -37,17 +37,32 @@ pub(crate) trait Accumulator: Send {
     fn entries(&mut self) -> Option<&mut dyn Entries> {
         None
     }
+
+    /// An accumulator behind this one, numbered from 0. It is saved by itself: what is exported here leaves it out,
+    /// and [`Entries::set`] does not touch it.
+    fn branch(&self, number: usize) -> Option<&dyn Accumulator> {
+        let _ = number;
+        None
+    }
+
+    /// As [`Accumulator::branch`].
+    fn branch_mut(&mut self, number: usize) -> Option<&mut dyn Accumulator> {
+        let _ = number;
+        None
+    }
 }
 
-/// State of which a group has any number of entries, tracked entry by entry for checkpoints.
+/// State of which a group has any number of entries, tracked entry by entry for checkpoints. Entries change only
+/// where the owner knows that the group does, and go with it.
 pub(crate) trait Entries {
-    /// From now on, remember which entries change.
+    /// From now on, remember which entries change; what is there is saved.
     fn track(&mut self);
 
     /// The entries that changed since the last call and are still there, and those that are gone (without bodies).
+    /// An entry that is gone may be named twice, or may never have been saved.
     fn changed(&mut self, kept: &mut Exported, gone: &mut Exported);
 
-    /// Sets entries, whatever they were; without bodies, removes them.
+    /// Sets entries, whatever they were; without bodies, removes them. An entry may be named twice: the last counts.
     fn set(&mut self, entries: &Exported, present: bool) -> Result<()>;
 }
 

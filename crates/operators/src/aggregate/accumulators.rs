@@ -16,6 +16,8 @@ pub(crate) struct Accumulators {
     codecs: Vec<Codec>,
     results: Vec<Codec>,
     selections: Vec<Selection>,
+    /// By group, false; for who looks for groups that are there twice.
+    pub(super) marks: Vec<bool>,
 }
 
 /// The rows of a batch that pass a filter.
@@ -38,6 +40,7 @@ impl Accumulators {
             codecs: codecs.collect::<Result<_>>()?,
             results: plan.result_codecs()?,
             selections: plan.filters.iter().map(|_| Selection::default()).collect(),
+            marks: Vec::new(),
             plan: Arc::clone(plan),
         })
     }

@@ -2,6 +2,7 @@
 //! PERCENTILE.
 
 use super::accumulator::{Accumulator, Args, Entries, Exported, Finish, Rows, Shape};
+use super::change_log::ChangeLog;
 use super::extreme::Number;
 use super::function::Function;
 use arrow::array::BinaryViewArray;
@@ -76,7 +77,7 @@ impl Item for Vec<u8> {
 #[derive(Debug)]
 pub(crate) struct Bag<T> {
     groups: Vec<BTreeMap<T, i64>>,
-    log: Option<Vec<(u32, T)>>,
+    log: ChangeLog<T>,
 }
 
 impl<T> Bag<T> {
@@ -84,7 +85,7 @@ impl<T> Bag<T> {
     pub(crate) fn new() -> Self {
         Self {
             groups: Vec::new(),
-            log: None,
+            log: ChangeLog::default(),
         }
     }
 }
@@ -102,9 +103,7 @@ impl<T: Item> Bag<T> {
                 group.insert(value.to_owned(), weight);
             }
         }
-        if let Some(log) = &mut self.log {
-            log.push((id as u32, value.to_owned()));
-        }
+        self.log.note(id as u32, || value.to_owned());
     }
 
     /// The values of a group, least first, with their counts.
@@ -171,9 +170,8 @@ impl<T: Item> Accumulator for Bag<T> {
 
     fn clear(&mut self, ids: &[u32]) {
         for id in ids {
-            let group = std::mem::take(&mut self.groups[*id as usize]);
-            if let Some(log) = &mut self.log {
-                log.extend(group.into_keys().map(|value| (*id, value)));
+            for value in std::mem::take(&mut self.groups[*id as usize]).into_keys() {
+                self.log.note(*id, || value);
             }
         }
     }
@@ -210,17 +208,11 @@ impl<T: Item> Accumulator for Bag<T> {
 
 impl<T: Item> Entries for Bag<T> {
     fn track(&mut self) {
-        self.log = Some(Vec::new());
+        self.log.start();
     }
 
     fn changed(&mut self, kept: &mut Exported, gone: &mut Exported) {
-        let Some(log) = &mut self.log else {
-            return;
-        };
-        let mut log = std::mem::take(log);
-        log.sort_unstable();
-        log.dedup();
-        for (id, value) in log {
+        for (id, value) in self.log.take() {
             let count = self.groups[id as usize].get(value.borrow());
             let out = if count.is_some() {
                 &mut *kept

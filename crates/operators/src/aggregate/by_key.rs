@@ -175,7 +175,7 @@ impl Spec for Aggregate {
         let groups = Groups::new(&self.plan)?;
         Ok(Box::new(Running {
             state: State {
-                saved: saved_schema(&self.schema, &self.plan)?,
+                saved: saved_schema(&self.schema, &self.plan),
                 keys: self.plan.keys.len(),
                 shown: Vec::new(),
                 unsettled: false,
@@ -191,10 +191,10 @@ impl Spec for Aggregate {
     }
 }
 
-fn saved_schema(schema: &SchemaRef, plan: &Plan) -> Result<SchemaRef> {
+fn saved_schema(schema: &SchemaRef, plan: &Plan) -> SchemaRef {
     let keys = (0..plan.keys.len()).map(|key| schema.field(key).clone());
-    let all: Vec<Field> = keys.chain(fields(plan)?).collect();
-    Ok(Arc::new(Schema::new(all)))
+    let all: Vec<Field> = keys.chain(fields(plan)).collect();
+    Arc::new(Schema::new(all))
 }
 
 /// The running aggregation.
@@ -451,5 +451,10 @@ impl Checkpointed for State {
     fn restore(&mut self, change: &Delta) -> Result<()> {
         self.unsettled = true;
         self.groups.restore_delta(change)
+    }
+
+    fn track(&mut self) -> Result<()> {
+        self.groups.track();
+        Ok(())
     }
 }

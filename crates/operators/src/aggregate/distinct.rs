@@ -5,9 +5,13 @@
 //! row (group, args) --set--> entry --count or bit of branch 0: 0 -> 1--> accumulator 0 gets +1
 //!                                  --count or bit of branch 1: 1 -> 0--> accumulator 1 gets -1
 //! ```
+//!
+//! The set and the accumulators behind it are saved each by itself: what the latter hold may depend on the order in which
+//! entries came and went, which the set does not tell.
 
 use super::accumulator::{Accumulator, Args, Entries, Exported, Finish, Rows, Shape};
 use super::plan::Branch;
+use crate::tracker::{Changes, Tracker};
 use arrow::array::BooleanArray;
 use arrow::datatypes::DataType;
 use millstream_dataflow::Result;
@@ -18,6 +22,7 @@ pub(crate) struct Distinct {
     index: GroupIndex,
     seen: Seen,
     lists: Lists,
+    numbers: Option<Numbers>,
     branches: Vec<Running>,
     tracker: Option<Tracker>,
     entries: Vec<u32>,
@@ -38,10 +43,12 @@ impl Distinct {
             accumulator: branch.kind.build(),
         });
         let bits = append_only && branches.len() <= u64::BITS as usize;
+        let in_order = branches.iter().any(|branch| branch.kind.is_in_order());
         Ok(Self {
             index: GroupIndex::scoped(types)?,
             seen: Seen::new(bits, branches.len()),
             lists: Lists::default(),
+            numbers: in_order.then(Numbers::default),
             branches: running.collect(),
             tracker: None,
             entries: Vec::new(),
@@ -65,8 +72,11 @@ impl Distinct {
         for entry in &self.fresh {
             self.lists.insert(self.index.scope(*entry), *entry);
         }
+        if let Some(numbers) = &mut self.numbers {
+            numbers.give(&self.fresh, self.index.id_limit());
+        }
         if let Some(tracker) = &mut self.tracker {
-            tracker.touch(&self.entries, self.index.id_limit());
+            tracker.came(&self.fresh);
         }
         Ok(())
     }
@@ -86,45 +96,40 @@ impl Distinct {
         self.lists.remove(self.index.scope(entry), entry);
         self.index.remove(entry);
         self.seen.reset(entry);
-        match &mut self.tracker {
-            Some(tracker) => tracker.gone.push(entry),
-            None => self.index.release(entry),
+        let saved = self.tracker.as_mut().is_some_and(|t| t.went(entry));
+        if !saved {
+            self.index.release(entry);
         }
     }
 
-    /// Adds exported counts to the entries, or sets them, and passes on what turned.
-    fn apply(&mut self, from: &Exported, how: Apply) -> Result<()> {
-        let lanes: Vec<Lane> = from.key.iter().map(Lane::from_cells).collect();
-        self.resolve(&from.ids, &lanes)?;
-        let used: Vec<usize> = (0..lanes.len()).collect();
-        let args = Args {
-            lanes: &lanes,
-            used: &used,
-            filters: &[],
-        };
-        for (at, branch) in self.branches.iter_mut().enumerate() {
-            self.turned.clear();
-            for (row, entry) in self.entries.iter().enumerate() {
-                let weight = match how {
-                    Apply::Add => from.body[at].long(row),
-                    Apply::Set => from.body[at].long(row) - self.seen.count(*entry, at),
-                    Apply::Remove => -self.seen.count(*entry, at),
-                };
-                let turn = self.seen.add(*entry, at, weight);
-                self.turned.push(from.ids[row], row, turn);
-            }
-            branch.accumulator.update(&self.turned.rows(0), &args)?;
+    /// Notes entries of which some counts changed.
+    fn touch(&mut self) {
+        // Without retractions an entry changes where it turns, if at all.
+        if let (Some(tracker), Seen::Counts(..)) = (&mut self.tracker, &self.seen) {
+            tracker.changed(self.entries.iter().copied());
         }
-        self.drop_void(self.entries.clone());
-        Ok(())
     }
-}
 
-#[derive(Clone, Copy)]
-enum Apply {
-    Add,
-    Set,
-    Remove,
+    /// The entries of a group, oldest first if that matters to anyone.
+    fn entries_of(&self, group: u32) -> Vec<u32> {
+        let mut entries = self.lists.all(group);
+        if let Some(numbers) = &self.numbers {
+            entries.sort_by_key(|entry| numbers.each[*entry as usize]);
+        }
+        entries
+    }
+
+    /// What of some entries is saved beside their keys.
+    fn push_bodies(&self, entries: &[u32], out: &mut [Cells]) {
+        let (counts, numbers) = out.split_at_mut(self.branches.len());
+        for (at, counts) in counts.iter_mut().enumerate() {
+            counts.extend_longs(entries.iter().map(|entry| self.seen.count(*entry, at)));
+        }
+        if let (Some(held), Some(numbers)) = (&self.numbers, numbers.first_mut()) {
+            let number = |entry: &u32| held.each[*entry as usize] as i64;
+            numbers.extend_longs(entries.iter().map(number));
+        }
+    }
 }
 
 impl Accumulator for Distinct {
@@ -146,7 +151,12 @@ impl Accumulator for Distinct {
             branch
                 .accumulator
                 .update(&self.turned.rows(rows.arrival), args)?;
+            if let (Some(tracker), Seen::Bits(_)) = (&mut self.tracker, &self.seen) {
+                let turned = self.turned.picks.iter();
+                tracker.changed(turned.map(|row| self.entries[*row as usize]));
+            }
         }
+        self.touch();
         // A new entry may have passed no filter.
         let mut suspects = std::mem::take(&mut self.fresh);
         if let Some(weights) = rows.weights {
@@ -179,67 +189,127 @@ impl Accumulator for Distinct {
     fn shape(&self) -> Shape {
         Shape {
             key: self.index.forms(),
-            body: vec![Form::Long; self.branches.len()],
+            body: vec![Form::Long; self.branches.len() + usize::from(self.numbers.is_some())],
         }
     }
 
     fn export(&self, ids: &[u32], out: &mut Exported) {
         for id in ids {
-            let entries = self.lists.all(*id);
+            let entries = self.entries_of(*id);
             out.ids.extend(std::iter::repeat_n(*id, entries.len()));
             self.index.gather_cells(&entries, &mut out.key);
-            for (at, body) in out.body.iter_mut().enumerate() {
-                body.extend_longs(entries.iter().map(|entry| self.seen.count(*entry, at)));
-            }
+            self.push_bodies(&entries, &mut out.body);
         }
     }
 
+    /// Adds the counts, and passes on what turns.
     fn merge(&mut self, from: &Exported) -> Result<()> {
-        self.apply(from, Apply::Add)
+        let lanes: Vec<Lane> = from.key.iter().map(Lane::from_cells).collect();
+        self.resolve(&from.ids, &lanes)?;
+        let used: Vec<usize> = (0..lanes.len()).collect();
+        let args = Args {
+            lanes: &lanes,
+            used: &used,
+            filters: &[],
+        };
+        for (at, branch) in self.branches.iter_mut().enumerate() {
+            self.turned.clear();
+            for (row, entry) in self.entries.iter().enumerate() {
+                let turn = self.seen.add(*entry, at, from.body[at].long(row));
+                self.turned.push(from.ids[row], row, turn);
+            }
+            branch.accumulator.update(&self.turned.rows(0), &args)?;
+        }
+        if let Some(tracker) = &mut self.tracker {
+            tracker.changed(self.entries.iter().copied());
+        }
+        self.drop_void(self.entries.clone());
+        Ok(())
     }
 
     fn entries(&mut self) -> Option<&mut dyn Entries> {
         Some(self)
     }
+
+    fn branch(&self, number: usize) -> Option<&dyn Accumulator> {
+        Some(self.branches.get(number)?.accumulator.as_ref())
+    }
+
+    fn branch_mut(&mut self, number: usize) -> Option<&mut dyn Accumulator> {
+        Some(self.branches.get_mut(number)?.accumulator.as_mut())
+    }
 }
 
 impl Entries for Distinct {
     fn track(&mut self) {
-        self.tracker = Some(Tracker::default());
+        if let Some(mut tracker) = self.tracker.replace(Tracker::default()) {
+            let gone = tracker.take().gone;
+            gone.into_iter().for_each(|entry| self.index.release(entry));
+        }
     }
 
     fn changed(&mut self, kept: &mut Exported, gone: &mut Exported) {
         let Some(tracker) = &mut self.tracker else {
             return;
         };
-        let dropped = std::mem::take(&mut tracker.gone);
-        let mut dirty = std::mem::take(&mut tracker.dirty);
-        tracker.marked.resize(self.index.id_limit(), false);
-        let marked = &mut tracker.marked;
-        dirty
-            .iter()
-            .for_each(|entry| marked[*entry as usize] = false);
-        dropped
-            .iter()
-            .for_each(|entry| marked[*entry as usize] = true);
-        dirty.retain(|entry| !marked[*entry as usize]);
-        dropped
-            .iter()
-            .for_each(|entry| marked[*entry as usize] = false);
-        gone.ids
-            .extend(dropped.iter().map(|entry| self.index.scope(*entry)));
-        self.index.gather_cells(&dropped, &mut gone.key);
-        kept.ids
-            .extend(dirty.iter().map(|entry| self.index.scope(*entry)));
-        self.index.gather_cells(&dirty, &mut kept.key);
-        for (at, body) in kept.body.iter_mut().enumerate() {
-            body.extend_longs(dirty.iter().map(|entry| self.seen.count(*entry, at)));
-        }
-        dropped.iter().for_each(|entry| self.index.release(*entry));
+        let Changes { gone: away, here } = tracker.take();
+        let group = |entry: &u32| self.index.scope(*entry);
+        gone.ids.extend(away.iter().map(group));
+        self.index.gather_cells(&away, &mut gone.key);
+        kept.ids.extend(here.iter().map(group));
+        self.index.gather_cells(&here, &mut kept.key);
+        self.push_bodies(&here, &mut kept.body);
+        away.into_iter().for_each(|entry| self.index.release(entry));
     }
 
     fn set(&mut self, entries: &Exported, present: bool) -> Result<()> {
-        self.apply(entries, if present { Apply::Set } else { Apply::Remove })
+        let lanes: Vec<Lane> = entries.key.iter().map(Lane::from_cells).collect();
+        if !present {
+            let mut found = Vec::new();
+            let rows = entries.ids.len();
+            self.index
+                .find_lanes(Some(&entries.ids), &lanes, rows, &mut found);
+            found.retain(|entry| *entry != ABSENT);
+            found.sort_unstable();
+            found.dedup();
+            found.into_iter().for_each(|entry| self.drop_entry(entry));
+            return Ok(());
+        }
+        self.resolve(&entries.ids, &lanes)?;
+        let (counts, numbers) = entries.body.split_at(self.branches.len());
+        for (row, entry) in self.entries.iter().enumerate() {
+            for (at, counts) in counts.iter().enumerate() {
+                self.seen.set(*entry, at, counts.long(row));
+            }
+            if let (Some(held), Some(numbers)) = (&mut self.numbers, numbers.first()) {
+                held.set(*entry, numbers.long(row) as u64);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of entries in the order in which they came.
+#[derive(Debug, Default)]
+struct Numbers {
+    next: u64,
+    each: Vec<u64>,
+}
+
+impl Numbers {
+    fn give(&mut self, fresh: &[u32], limit: usize) {
+        if self.each.len() < limit {
+            self.each.resize(limit, 0);
+        }
+        for entry in fresh {
+            self.each[*entry as usize] = self.next;
+            self.next += 1;
+        }
+    }
+
+    fn set(&mut self, entry: u32, number: u64) {
+        self.each[entry as usize] = number;
+        self.next = self.next.max(number + 1);
     }
 }
 
@@ -275,6 +345,16 @@ impl Seen {
         match self {
             Self::Bits(bits) => (bits[entry as usize] >> branch & 1) as i64,
             Self::Counts(branches, counts) => counts[entry as usize * branches + branch],
+        }
+    }
+
+    fn set(&mut self, entry: u32, branch: usize, to: i64) {
+        match self {
+            Self::Bits(bits) => {
+                let word = &mut bits[entry as usize];
+                *word = *word & !(1 << branch) | u64::from(to > 0) << branch;
+            }
+            Self::Counts(branches, counts) => counts[entry as usize * *branches + branch] = to,
         }
     }
 
@@ -429,25 +509,5 @@ impl Lists {
         .collect();
         entries.reverse();
         entries
-    }
-}
-
-/// Which entries changed since the last save.
-#[derive(Debug, Default)]
-struct Tracker {
-    dirty: Vec<u32>,
-    marked: Vec<bool>,
-    /// Entries that are gone, whose keys are kept until the next save.
-    gone: Vec<u32>,
-}
-
-impl Tracker {
-    fn touch(&mut self, entries: &[u32], limit: usize) {
-        self.marked.resize(limit, false);
-        for entry in entries {
-            if !std::mem::replace(&mut self.marked[*entry as usize], true) {
-                self.dirty.push(*entry);
-            }
-        }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::accumulators::Accumulators;
 use super::plan::Plan;
+use crate::tracker::Tracker;
 use arrow::array::ArrayRef;
 use millstream_dataflow::{Delta, Error, Result};
 use millstream_state::{Cells, GroupIndex};
@@ -18,15 +19,6 @@ pub(crate) struct Groups {
     pub(super) tracker: Option<Tracker>,
     ids: Vec<u32>,
     fresh: Vec<u32>,
-}
-
-/// Which groups changed since the last save.
-#[derive(Debug, Default)]
-pub(super) struct Tracker {
-    pub(super) dirty: Vec<u32>,
-    pub(super) marked: Vec<bool>,
-    /// Groups that are gone, whose keys are kept until the next save.
-    pub(super) gone: Vec<u32>,
 }
 
 impl Groups {
@@ -66,6 +58,9 @@ impl Groups {
         self.index
             .resolve(&keys, delta.rows(), &mut self.ids, &mut self.fresh)?;
         self.accumulators.grow(self.index.id_limit());
+        if let Some(tracker) = &mut self.tracker {
+            tracker.came(&self.fresh);
+        }
         Ok(())
     }
 
@@ -158,16 +153,6 @@ impl Groups {
         self.index.is_empty()
     }
 
-    /// The next save is as the first.
-    pub(crate) fn forget_saves(&mut self) {
-        self.tracker = None;
-    }
-
-    /// Whether these groups were ever saved.
-    pub(crate) fn is_saved(&self) -> bool {
-        self.tracker.is_some()
-    }
-
     /// Drops groups with all that they hold.
     pub(crate) fn remove(&mut self, ids: &[u32]) {
         if ids.is_empty() {
@@ -176,23 +161,19 @@ impl Groups {
         self.accumulators.clear(ids);
         for id in ids {
             self.index.remove(*id);
-            match &mut self.tracker {
-                Some(tracker) => tracker.gone.push(*id),
-                None => self.index.release(*id),
+            let saved = self.tracker.as_mut().is_some_and(|t| t.went(*id));
+            if !saved {
+                self.index.release(*id);
             }
         }
     }
 
     /// Remembers, if anyone saves, that some groups changed.
     pub(crate) fn touch(&mut self, ids: &[u32]) {
-        let Some(tracker) = &mut self.tracker else {
-            return;
-        };
-        tracker.marked.resize(self.index.id_limit(), false);
-        for id in ids {
-            if !std::mem::replace(&mut tracker.marked[*id as usize], true) {
-                tracker.dirty.push(*id);
-            }
+        if let Some(tracker) = &mut self.tracker
+            && !self.plan.is_keys_only()
+        {
+            tracker.changed(ids.iter().copied());
         }
     }
 
@@ -208,6 +189,9 @@ impl Groups {
         self.accumulators.grow(self.index.id_limit());
         self.accumulators
             .absorb(&self.ids, &other.accumulators, &theirs)?;
+        if let Some(tracker) = &mut self.tracker {
+            tracker.came(&self.fresh);
+        }
         self.touch_resolved();
         Ok(())
     }

@@ -14,6 +14,7 @@ mod accumulators;
 mod arrived;
 mod bag;
 mod by_key;
+mod change_log;
 mod count;
 mod distinct;
 mod extreme;
@@ -32,10 +33,11 @@ pub use by_key::Aggregate;
 pub use function::Function;
 pub use plan::Call;
 
+pub(crate) use accumulator::Exported;
 pub(crate) use accumulators::Accumulators;
 pub(crate) use groups::Groups;
 pub(crate) use plan::{Plan, show};
-pub(crate) use saved::{GROUP, SavedRows, fields, parts, runs};
+pub(crate) use saved::{GROUP, SavedRows, fields, parts, pieces, runs};
 
 #[cfg(test)]
 pub(crate) mod tests;

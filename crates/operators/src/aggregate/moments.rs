@@ -189,6 +189,11 @@ impl Running {
     }
 
     fn join(&mut self, other: Self) {
+        if self.count == 0 {
+            // To the last bit, as a restore needs it.
+            *self = other;
+            return;
+        }
         let count = self.count + other.count;
         if count == 0 {
             *self = Self::default();

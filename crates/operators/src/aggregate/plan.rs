@@ -1,6 +1,6 @@
 //! Calls to accumulators: what is computed once for several calls, and where each call finds its result.
 
-use super::accumulator::{Accumulator, Finish, Shape};
+use super::accumulator::{Accumulator, Finish};
 use super::arrived::Arrived;
 use super::bag::Bag;
 use super::count::Count;
@@ -10,6 +10,7 @@ use super::function::Function;
 use super::logic::Logic;
 use super::moments::{ExactMoments, FloatMoments};
 use super::percentile::Percentile;
+use super::saved::Layout;
 use super::sequence::Sequence;
 use super::sum::{ExactSum, FloatSum};
 use arrow::datatypes::{DataType, Field, SchemaRef};
@@ -48,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) append_only: bool,
     /// Whether the rows of each group are counted: to know when it is gone, or because COUNT(*) is asked for.
     pub(crate) count_rows: bool,
+    /// How groups are saved.
+    pub(crate) saved: Layout,
 }
 
 /// An accumulator that some calls share.
@@ -120,11 +123,13 @@ impl Plan {
             outputs: Vec::new(),
             append_only,
             count_rows: !append_only,
+            saved: Layout::default(),
         };
         for call in calls {
             plan.add(input, call)
                 .map_err(|error| error.context(ShowCall { call, input }))?;
         }
+        plan.saved = Layout::new(&plan.accumulators()?);
         Ok(plan)
     }
 
@@ -258,9 +263,20 @@ impl Plan {
             .collect()
     }
 
-    /// The shapes of the accumulators' state.
-    pub(crate) fn shapes(&self) -> Result<Vec<Shape>> {
-        Ok(self.accumulators()?.iter().map(|a| a.shape()).collect())
+    /// Whether a group is all that there is to know of it.
+    pub(crate) fn is_keys_only(&self) -> bool {
+        !self.count_rows && self.accumulators.is_empty()
+    }
+
+    /// Whether taking back a row restores what was before it, to the last bit.
+    pub(crate) fn is_exact(&self) -> bool {
+        let exact = |kind: &Kind| !matches!(kind, Kind::FloatSum | Kind::FloatMoments);
+        self.accumulators.iter().all(|plan| match plan {
+            AccumulatorPlan::Plain { kind, .. } => exact(kind),
+            AccumulatorPlan::Distinct { branches, .. } => {
+                branches.iter().all(|branch| exact(&branch.kind))
+            }
+        })
     }
 
     /// Codecs for the results.
@@ -279,6 +295,23 @@ impl Plan {
 }
 
 impl Kind {
+    /// Whether the state depends on the order in which rows come.
+    pub(crate) fn is_in_order(&self) -> bool {
+        match self {
+            Self::FloatSum
+            | Self::FloatMoments
+            | Self::Arrived { .. }
+            | Self::Sequence { .. }
+            | Self::Percentile { .. } => true,
+            Self::Count
+            | Self::ExactSum
+            | Self::Extreme { .. }
+            | Self::Bag { .. }
+            | Self::Logic
+            | Self::ExactMoments => false,
+        }
+    }
+
     /// The accumulator, empty.
     pub(crate) fn build(&self) -> Box<dyn Accumulator> {
         match self {

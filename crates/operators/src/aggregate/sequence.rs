@@ -2,6 +2,7 @@
 //! ARRAY_AGG, SINGLE_VALUE. A retraction takes out the oldest equal value.
 
 use super::accumulator::{Accumulator, Args, Entries, Exported, Finish, Rows, Shape};
+use super::change_log::ChangeLog;
 use super::function::Function;
 use millstream_dataflow::{Error, Result};
 use millstream_state::{Cells, Form, Lane};
@@ -17,7 +18,7 @@ pub(crate) struct Sequence {
     groups: Vec<Group>,
     /// The number of the next arrival, if the rows do not say.
     next: u64,
-    log: Option<Vec<(u32, u64)>>,
+    log: ChangeLog<u64>,
 }
 
 /// The arguments of a row, written by [`Cells::write`].
@@ -39,13 +40,7 @@ impl Sequence {
             keeps_nulls,
             groups: Vec::new(),
             next: 0,
-            log: None,
-        }
-    }
-
-    fn log(&mut self, id: usize, arrival: u64) {
-        if let Some(log) = &mut self.log {
-            log.push((id as u32, arrival));
+            log: ChangeLog::default(),
         }
     }
 
@@ -66,7 +61,7 @@ impl Sequence {
                 .or_default()
                 .insert(arrival);
             group.by_arrival.entry(arrival).or_insert((value, 0)).1 += weight;
-            self.log(id, arrival);
+            self.log.note(id as u32, || arrival);
         }
     }
 
@@ -90,7 +85,7 @@ impl Sequence {
             if held == 0 {
                 group.take_out(arrival);
             }
-            self.log(id, arrival);
+            self.log.note(id as u32, || arrival);
         }
     }
 
@@ -235,7 +230,7 @@ impl Accumulator for Sequence {
         for id in ids {
             let group = std::mem::take(&mut self.groups[*id as usize]);
             for arrival in group.by_arrival.into_keys() {
-                self.log(*id as usize, arrival);
+                self.log.note(*id, || arrival);
             }
         }
     }
@@ -275,17 +270,11 @@ impl Accumulator for Sequence {
 
 impl Entries for Sequence {
     fn track(&mut self) {
-        self.log = Some(Vec::new());
+        self.log.start();
     }
 
     fn changed(&mut self, kept: &mut Exported, gone: &mut Exported) {
-        let Some(log) = &mut self.log else {
-            return;
-        };
-        let mut log = std::mem::take(log);
-        log.sort_unstable();
-        log.dedup();
-        for (id, arrival) in log {
+        for (id, arrival) in self.log.take() {
             let held = self.groups[id as usize].by_arrival.get(&arrival);
             let out = if held.is_some() {
                 &mut *kept

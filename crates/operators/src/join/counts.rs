@@ -154,6 +154,10 @@ impl Checkpointed for KeyCounts {
         self.totals = None;
         self.keys.restore(change)
     }
+
+    fn track(&mut self) -> Result<()> {
+        self.keys.track()
+    }
 }
 
 /// Rows of a batch.

@@ -239,4 +239,8 @@ impl Checkpointed for Side {
         self.restored = true;
         self.rows.restore(change)
     }
+
+    fn track(&mut self) -> Result<()> {
+        self.rows.track()
+    }
 }

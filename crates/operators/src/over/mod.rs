@@ -140,6 +140,12 @@ impl Over {
     fn is_bounded(&self) -> bool {
         !matches!(self.frame, Frame::Rows(None) | Frame::Range(None))
     }
+
+    /// Whether the totals don't follow from the rows that are in a frame: a sum of floats keeps the rounding of those that
+    /// have left.
+    fn saves_totals(&self) -> bool {
+        !self.is_bounded() || !self.refolds && !self.plan.is_exact()
+    }
 }
 
 /// Whether the result depends on the order of the rows.

@@ -203,4 +203,8 @@ impl Checkpointed for Rows {
         self.restored = true;
         self.log.restore(change)
     }
+
+    fn track(&mut self) -> Result<()> {
+        self.log.track()
+    }
 }

@@ -31,7 +31,8 @@ pub(super) struct Running {
     folded: u64,
 }
 
-/// The accumulators of each partition. A frame that moves is no part of a checkpoint: it is folded again.
+/// The accumulators of each partition. Those of a frame that moves are no part of a checkpoint if they can be folded again
+/// from its rows.
 struct Totals {
     groups: Groups,
     saved: SchemaRef,
@@ -69,7 +70,7 @@ impl Running {
                 keys: keys.len(),
                 saved: Arc::new(Schema::new(
                     keys.into_iter()
-                        .chain(fields(&spec.plan)?)
+                        .chain(fields(&spec.plan))
                         .collect::<Vec<_>>(),
                 )),
             },
@@ -195,7 +196,7 @@ impl Running {
         let groups = &mut self.totals.groups;
         let units: Vec<u32> = ends.into_iter().map(|end| groups.ids()[end]).collect();
         groups.finish(&units, &mut self.cells)?;
-        if !self.spec.is_bounded() {
+        if self.spec.saves_totals() {
             groups.touch(&units);
         }
         Ok(())
@@ -291,6 +292,7 @@ impl Running {
         }
         if !self.spec.refolds {
             self.update(&[], &left)?;
+            self.totals.groups.touch_resolved();
         }
         self.forget(&over)?;
         self.rows.remove(&left);
@@ -311,7 +313,7 @@ impl Running {
                 self.leaving.entry(leaves).or_default().push(partition);
             }
         }
-        if self.spec.refolds {
+        if self.spec.refolds || self.spec.saves_totals() {
             return Ok(());
         }
         self.update(&ids, &[])
@@ -349,10 +351,10 @@ impl Operator for Running {
     }
 
     fn tables(&mut self) -> Vec<&mut dyn Checkpointed> {
-        if self.spec.is_bounded() {
-            vec![&mut self.rows]
-        } else {
+        if self.spec.saves_totals() {
             vec![&mut self.rows, &mut self.totals]
+        } else {
+            vec![&mut self.rows]
         }
     }
 }
@@ -384,5 +386,10 @@ impl Checkpointed for Totals {
 
     fn restore(&mut self, change: &Delta) -> Result<()> {
         self.groups.restore_delta(change)
+    }
+
+    fn track(&mut self) -> Result<()> {
+        self.groups.track();
+        Ok(())
     }
 }

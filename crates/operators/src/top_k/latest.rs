@@ -268,4 +268,8 @@ impl Checkpointed for LatestRows {
         self.restored = true;
         self.log.restore(change)
     }
+
+    fn track(&mut self) -> Result<()> {
+        self.log.track()
+    }
 }

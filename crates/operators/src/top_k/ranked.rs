@@ -526,4 +526,8 @@ impl<R: Ranker> Checkpointed for Ranked<R> {
         self.restored = true;
         self.log.restore(change)
     }
+
+    fn track(&mut self) -> Result<()> {
+        self.log.track()
+    }
 }

@@ -22,7 +22,7 @@ impl Default for Progress {
         Self {
             closed: i64::MIN,
             arrived: 0,
-            dirty: true,
+            dirty: false,
             schema: Arc::new(Schema::new(fields.to_vec())),
         }
     }
@@ -74,6 +74,11 @@ impl Checkpointed for Progress {
             self.arrived = self.arrived.max(value(2) as u64);
         }
         self.dirty = true;
+        Ok(())
+    }
+
+    fn track(&mut self) -> Result<()> {
+        self.dirty = false;
         Ok(())
     }
 }

@@ -2,8 +2,9 @@
 //! end.
 
 use super::aggregate::Shape;
-use super::session::{Session, State, Tracker};
-use crate::aggregate::{GROUP, SavedRows, fields, parts, runs};
+use super::session::{Session, State};
+use crate::aggregate::{Exported, GROUP, SavedRows, fields, parts, pieces, runs};
+use crate::tracker::{Changes, Tracker};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use millstream_dataflow::operator::Checkpointed;
@@ -11,32 +12,91 @@ use millstream_dataflow::{Delta, Result};
 use millstream_state::ABSENT;
 use std::sync::Arc;
 
-/// The rows that a session had in the table.
-pub(super) type Obituary = SavedRows;
-
-pub(super) fn schema(shape: &Shape) -> Result<SchemaRef> {
+pub(super) fn schema(shape: &Shape) -> SchemaRef {
     let mut columns = shape.key_fields.clone();
     columns.push(Field::new("session", DataType::Int64, false));
-    columns.extend(fields(&shape.plan)?);
+    columns.extend(fields(&shape.plan));
     columns.push(Field::new("begin_ms", DataType::Int64, true));
     columns.push(Field::new("end_ms", DataType::Int64, true));
-    Ok(Arc::new(Schema::new(columns)))
+    Arc::new(Schema::new(columns))
 }
 
 impl State {
-    /// Notes the rows of a session that is about to go.
-    pub(super) fn bury(&mut self, id: u32) -> Result<()> {
-        if self.tracker.is_none() {
+    /// Notes what was saved of sessions that are about to go.
+    pub(super) fn bury(&mut self, ids: &[u32]) -> Result<()> {
+        let Some(tracker) = &self.tracker else {
+            return Ok(());
+        };
+        let saved = ids.iter().copied().filter(|id| tracker.is_saved(*id));
+        let ids: Vec<u32> = saved.collect();
+        if ids.is_empty() {
             return Ok(());
         }
-        let mut rows = vec![self.rows(&[id], self.accumulators.void_columns(1)?, false)?];
-        for (ids, columns) in self.accumulators.all_entry_columns(&[id])? {
-            rows.push(self.rows(&ids, columns, false)?);
+        let mut gone = Vec::new();
+        self.save_entries(&self.accumulators.all_entries(&ids), &mut gone)?;
+        for piece in pieces(ids.len()) {
+            let columns = self.accumulators.void_columns(piece.len());
+            gone.push(self.rows(&ids[piece], columns, false)?);
         }
-        if let Some(tracker) = &mut self.tracker {
-            tracker.gone.extend(rows);
+        self.gone.extend(gone);
+        Ok(())
+    }
+
+    fn save_entries(&self, entries: &[(usize, Exported)], out: &mut Vec<SavedRows>) -> Result<()> {
+        for (part, entries) in entries {
+            for piece in pieces(entries.ids.len()) {
+                let columns = self
+                    .accumulators
+                    .entry_columns(*part, entries, piece.clone());
+                out.push(self.rows(&entries.ids[piece], columns, false)?);
+            }
         }
         Ok(())
+    }
+
+    /// Sessions, then entries.
+    fn save(
+        &self,
+        ids: &[u32],
+        entries: &[(usize, Exported)],
+        out: &mut Vec<SavedRows>,
+    ) -> Result<()> {
+        for piece in pieces(ids.len()) {
+            let ids = &ids[piece];
+            out.push(self.rows(ids, self.accumulators.state_columns(ids)?, true)?);
+        }
+        self.save_entries(entries, out)
+    }
+
+    /// What is gone and what is there since the last call, as rows.
+    fn changed(&mut self) -> Result<(Vec<SavedRows>, Vec<SavedRows>)> {
+        let mut here = Vec::new();
+        let is_live = |id: u32| self.each[id as usize].key != ABSENT;
+        let Some(tracker) = &mut self.tracker else {
+            let ids: Vec<u32> = (0..self.each.len() as u32)
+                .filter(|id| is_live(*id))
+                .collect();
+            self.save(&ids, &self.accumulators.all_entries(&ids), &mut here)?;
+            self.track()?;
+            return Ok((Vec::new(), here));
+        };
+        let mut gone = std::mem::take(&mut self.gone);
+        if tracker.is_clean() {
+            return Ok((gone, here));
+        }
+        let (mut away, mut kept) = (Vec::new(), Vec::new());
+        for part in 0..self.shape.plan.saved.parts() {
+            if let Some((from, to)) = self.accumulators.entry_changes(part) {
+                // The entries of sessions that are gone went with them.
+                away.push((part, from.retain(is_live)));
+                kept.push((part, to));
+            }
+        }
+        let changes: Changes = tracker.take();
+        self.save_entries(&away, &mut gone)?;
+        self.save(&changes.here, &kept, &mut here)?;
+        self.end_quarantine(changes.gone);
+        Ok((gone, here))
     }
 
     /// Rows of sessions: `rest` are the columns after the keys and number.
@@ -132,48 +192,23 @@ impl Checkpointed for State {
     }
 
     fn changes(&mut self, out: &mut Vec<Delta>) -> Result<()> {
-        let first = self.tracker.is_none();
-        let Tracker {
-            dirty,
-            gone,
-            quarantine,
-            ..
-        } = self.tracker.take().unwrap_or_default();
-        self.tracker = Some(Tracker::default());
+        let (gone, here) = self.changed()?;
         let batch = |rows: SavedRows| RecordBatch::try_new(Arc::clone(&self.saved), rows.columns);
         for rows in gone {
             out.push(Delta::retractions(batch(rows)?));
         }
-        let is_live = |id: &u32| self.each[*id as usize].key != ABSENT;
-        let live: Vec<u32> = if first {
-            (0..self.each.len() as u32).filter(is_live).collect()
-        } else {
-            dirty.into_iter().filter(is_live).collect()
-        };
-        if !live.is_empty() {
-            let rows = self.rows(&live, self.accumulators.state_columns(&live)?, true)?;
+        for rows in here {
             out.push(Delta::inserts(batch(rows)?));
         }
-        for at in 0..self.shape.plan.accumulators.len() {
-            let Some((away, here)) = self.accumulators.entry_changes(at, first, &live) else {
-                continue;
-            };
-            // The entries of sessions that are gone went with them.
-            for (exported, present) in [(away, false), (here, true)] {
-                let exported = exported.retain(|id| self.each[id as usize].key != ABSENT);
-                if !exported.ids.is_empty() {
-                    let columns = self.accumulators.entry_columns(at, &exported)?;
-                    let rows = self.rows(&exported.ids, columns, false)?;
-                    let rows = RecordBatch::try_new(Arc::clone(&self.saved), rows.columns)?;
-                    out.push(if present {
-                        Delta::inserts(rows)
-                    } else {
-                        Delta::retractions(rows)
-                    });
-                }
-            }
+        Ok(())
+    }
+
+    fn track(&mut self) -> Result<()> {
+        self.gone.clear();
+        if let Some(mut tracker) = self.tracker.replace(Tracker::default()) {
+            self.end_quarantine(tracker.take().gone);
         }
-        self.end_quarantine(quarantine);
+        self.accumulators.track();
         Ok(())
     }
 

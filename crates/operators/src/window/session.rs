@@ -5,11 +5,13 @@
 use super::aggregate::Shape;
 use super::emit::Fired;
 use super::progress::Progress;
-use super::saved_sessions::Obituary;
 use super::span::Window;
-use crate::aggregate::Accumulators;
+use crate::aggregate::{Accumulators, SavedRows};
+use crate::tracker::Tracker;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::SchemaRef;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use millstream_dataflow::operator::Checkpointed;
 use millstream_dataflow::{Delta, Error, Operator, Output, Result, StepTime};
 use millstream_state::{ABSENT, GroupIndex};
@@ -38,8 +40,10 @@ pub(super) struct State {
     due: BinaryHeap<Reverse<(i64, i64, u32)>>,
     pub(super) saved: SchemaRef,
     pub(super) tracker: Option<Tracker>,
+    /// What takes away sessions that were saved and are gone, until the next save.
+    pub(super) gone: Vec<SavedRows>,
     /// While changes are restored: the session of a key and number.
-    pub(super) restored: BTreeMap<(u32, i64), u32>,
+    pub(super) restored: HashMap<(u32, i64), u32, FixedState>,
 }
 
 /// A session; free when it has no key.
@@ -52,17 +56,6 @@ pub(super) struct Session {
     pub(super) end: i64,
     /// The end under which it is in `due`.
     queued: i64,
-}
-
-/// Which sessions changed since the last save.
-#[derive(Debug, Default)]
-pub(super) struct Tracker {
-    pub(super) dirty: Vec<u32>,
-    pub(super) marked: Vec<bool>,
-    /// The rows of sessions that are gone.
-    pub(super) gone: Vec<Obituary>,
-    /// Their ids, not given again before the next save.
-    pub(super) quarantine: Vec<u32>,
 }
 
 impl Sessions {
@@ -79,9 +72,10 @@ impl Sessions {
                 accumulators: Accumulators::new(&shape.plan)?,
                 free: Vec::new(),
                 due: BinaryHeap::new(),
-                saved: super::saved_sessions::schema(shape)?,
+                saved: super::saved_sessions::schema(shape),
                 tracker: None,
-                restored: BTreeMap::new(),
+                gone: Vec::new(),
+                restored: HashMap::default(),
                 shape: Arc::clone(shape),
             },
             progress: Progress::default(),
@@ -113,7 +107,7 @@ impl Operator for Sessions {
     }
 
     fn advance(&mut self, time: StepTime, out: &mut Output) -> Result<()> {
-        self.state.restored = BTreeMap::new();
+        self.state.restored = HashMap::default();
         let closed = self.state.shape.time.closed(time.watermark);
         if closed <= self.progress.closed {
             return Ok(());
@@ -205,7 +199,7 @@ impl State {
         let into = self.of_key[key as usize][first];
         for other in others {
             let gone = self.each[other as usize];
-            self.bury(other)?;
+            self.bury(&[other])?;
             self.accumulators.unite(into, other)?;
             self.each[other as usize].key = ABSENT;
             let session = &mut self.each[into as usize];
@@ -215,7 +209,9 @@ impl State {
         let session = &mut self.each[into as usize];
         session.begin = session.begin.min(ms);
         session.end = session.end.max(end);
-        self.touch(into);
+        if let Some(tracker) = &mut self.tracker {
+            tracker.changed([into]);
+        }
         Ok(into)
     }
 
@@ -228,7 +224,9 @@ impl State {
         }
         self.accumulators.grow(self.each.len());
         self.due.push(Reverse((session.queued, session.number, id)));
-        self.touch(id);
+        if let Some(tracker) = &mut self.tracker {
+            tracker.came(&[id]);
+        }
         id
     }
 
@@ -261,9 +259,7 @@ impl State {
         );
         let columns = self.index.gather(&keys)?;
         fired.add(&self.shape, &columns, &self.accumulators, &ids, bounds)?;
-        for id in &ids {
-            self.bury(*id)?;
-        }
+        self.bury(&ids)?;
         self.accumulators.clear(&ids);
         for id in ids {
             self.remove(id);
@@ -288,24 +284,15 @@ impl State {
     }
 
     fn give_free(&mut self, id: u32) {
-        match &mut self.tracker {
-            Some(tracker) => tracker.quarantine.push(id),
-            None => self.free.push(id),
+        let saved = self.tracker.as_mut().is_some_and(|t| t.went(id));
+        if !saved {
+            self.free.push(id);
         }
     }
 
     /// Gives ids free that waited for a save.
     pub(super) fn end_quarantine(&mut self, ids: Vec<u32>) {
         self.free.extend(ids);
-    }
-
-    pub(super) fn touch(&mut self, id: u32) {
-        if let Some(tracker) = &mut self.tracker {
-            tracker.marked.resize(self.each.len(), false);
-            if !std::mem::replace(&mut tracker.marked[id as usize], true) {
-                tracker.dirty.push(id);
-            }
-        }
     }
 
     /// Puts a restored session where it belongs.

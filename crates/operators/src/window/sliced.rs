@@ -29,7 +29,7 @@ struct Slices {
     open: BTreeMap<i64, Groups>,
     /// Slices of HOP windows, merged ahead.
     blocks: Blocks,
-    /// The keys of slices that were saved and are gone, until the next save.
+    /// What takes away slices that were saved and are gone, until the next save.
     gone: Vec<(i64, SavedRows)>,
     saved: SchemaRef,
 }
@@ -42,7 +42,7 @@ impl Sliced {
                 open: BTreeMap::new(),
                 blocks: Blocks::default(),
                 gone: Vec::new(),
-                saved: saved_schema(shape)?,
+                saved: saved_schema(shape),
             },
             progress: Progress::default(),
         })
@@ -261,7 +261,7 @@ impl Slices {
         let Some(mut groups) = self.open.remove(&slice) else {
             return Ok(());
         };
-        self.bury(slice, &groups)?;
+        self.bury(slice, &mut groups)?;
         if let Some(later) = self.open.get_mut(&next) {
             // The earlier rows lie in the groups that are carried: they came first.
             return later.absorb(&groups);
@@ -274,18 +274,16 @@ impl Slices {
     fn drop_slice(&mut self, slice: i64) -> Result<()> {
         self.blocks
             .drop_before(self.shape.window.slice_number(slice) + 1);
-        if let Some(groups) = self.open.remove(&slice) {
-            self.bury(slice, &groups)?;
+        if let Some(mut groups) = self.open.remove(&slice) {
+            self.bury(slice, &mut groups)?;
         }
         Ok(())
     }
 
-    /// Notes the keys of a slice that goes, if it was ever saved.
-    fn bury(&mut self, slice: i64, groups: &Groups) -> Result<()> {
-        if groups.is_saved() {
-            let rows = groups.obituary()?;
-            self.gone.extend(rows.into_iter().map(|rows| (slice, rows)));
-        }
+    /// Notes what was saved of a slice that goes.
+    fn bury(&mut self, slice: i64, groups: &mut Groups) -> Result<()> {
+        let rows = groups.bury()?;
+        self.gone.extend(rows.into_iter().map(|rows| (slice, rows)));
         Ok(())
     }
 
@@ -314,11 +312,11 @@ fn emit(shape: &Shape, groups: &Groups, (begin, end): (i64, i64), fired: &mut Fi
     )
 }
 
-fn saved_schema(shape: &Shape) -> Result<SchemaRef> {
+fn saved_schema(shape: &Shape) -> SchemaRef {
     let mut columns = shape.key_fields.clone();
     columns.push(Field::new("slice_end", DataType::Int64, false));
-    columns.extend(fields(&shape.plan)?);
-    Ok(Arc::new(Schema::new(columns)))
+    columns.extend(fields(&shape.plan));
+    Arc::new(Schema::new(columns))
 }
 
 impl Checkpointed for Slices {
@@ -376,6 +374,12 @@ impl Checkpointed for Slices {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn track(&mut self) -> Result<()> {
+        self.gone.clear();
+        self.open.values_mut().for_each(Groups::track);
         Ok(())
     }
 }

@@ -311,4 +311,8 @@ impl Checkpointed for Arrangement {
         self.stale = true;
         self.log.restore(change)
     }
+
+    fn track(&mut self) -> Result<()> {
+        self.log.track()
+    }
 }

@@ -158,6 +158,16 @@ impl Cells {
         self.valid.resize(values.len(), true);
     }
 
+    /// Adds values of the form [`Form::Wide`], none NULL.
+    pub fn extend_wides(&mut self, more: &[i128]) {
+        let Data::Wide(values) = &mut self.data else {
+            debug_assert!(false, "the cells hold another form");
+            return;
+        };
+        values.extend_from_slice(more);
+        self.valid.resize(values.len(), true);
+    }
+
     /// Adds values of the form [`Form::Long`] or NULLs.
     pub fn extend_longs_or_null(&mut self, more: impl Iterator<Item = Option<i64>>) {
         for value in more {

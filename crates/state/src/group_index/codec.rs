@@ -74,6 +74,23 @@ impl Lane {
         }
     }
 
+    /// Copies all values to cells of the same form.
+    pub fn push_all_to(&self, cells: &mut Cells) {
+        match (self, self.nulls()) {
+            (Self::Long { values, .. }, None) => cells.extend_longs(values.iter().copied()),
+            (Self::Wide { values, .. }, None) => cells.extend_wides(values),
+            (Self::Long { values, .. }, Some(_)) => {
+                (0..values.len()).for_each(|row| self.push_to(row, cells));
+            }
+            (Self::Wide { values, .. }, Some(_)) => {
+                (0..values.len()).for_each(|row| self.push_to(row, cells));
+            }
+            (Self::Bytes(values), _) => {
+                (0..values.len()).for_each(|row| self.push_to(row, cells));
+            }
+        }
+    }
+
     /// Copies a row's value, or NULL, to cells of the same form.
     pub fn push_to(&self, row: usize, cells: &mut Cells) {
         if !self.is_valid(row) {
