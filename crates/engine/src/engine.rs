@@ -289,6 +289,12 @@ impl Engine {
         Err(failures.iter().map(failed).collect())
     }
 
+    /// Why the job has stopped for good: another process has taken its place.
+    pub fn fenced(&self) -> Option<Error> {
+        let state = self.inner.state.lock();
+        state.job.as_ref().and_then(|job| job.fenced().cloned())
+    }
+
     /// How far the job is; `None` before there is one.
     pub fn progress(&self) -> Option<Progress> {
         self.inner

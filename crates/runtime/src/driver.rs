@@ -315,6 +315,9 @@ impl Driver {
     /// The step itself is broken, or another job has taken this one's place: everything stops and says so.
     fn fail_all(&mut self, error: &dataflow::Error) {
         self.failed = true;
+        if error.kind == dataflow::Kind::Fenced {
+            self.shared.fenced.get_or_init(|| error.clone());
+        }
         let ids: Vec<NodeId> = self.flow.nodes().iter().map(|node| node.id).collect();
         for id in ids {
             self.flow.fail(id, error.clone());

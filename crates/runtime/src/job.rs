@@ -51,6 +51,7 @@ pub(crate) struct Shared {
     ended: Mutex<Option<Vec<Failure>>>,
     ended_changed: Condvar,
     pub(crate) stepper: OnceLock<ThreadId>,
+    pub(crate) fenced: OnceLock<dataflow::Error>,
     checkpoint: Mutex<CheckpointProgress>,
     config: Config,
 }
@@ -193,6 +194,11 @@ impl Job {
                 self.shared.ended_changed.wait(&mut ended);
             }
         }
+    }
+
+    /// Why the job has stopped for good: another one has taken its place.
+    pub fn fenced(&self) -> Option<&dataflow::Error> {
+        self.shared.fenced.get()
     }
 
     /// How the job is doing. Does not wait for a step.
@@ -446,6 +452,7 @@ fn assemble(
         ended: Mutex::new(None),
         ended_changed: Condvar::new(),
         stepper: OnceLock::new(),
+        fenced: OnceLock::new(),
         checkpoint: Mutex::default(),
         config: config.clone(),
     });

@@ -51,10 +51,15 @@ pub(crate) fn run(run: &Run) -> Result<(), String> {
     connect_lines(&server, broker.as_ref())
         .iter()
         .for_each(|line| say(line));
-    wait_for_signal()?;
-    say("stopping: what was written is committed");
+    let fenced = wait_for_signal(|| engine.fenced())?;
+    if fenced.is_none() {
+        say("stopping: what was written is committed");
+    }
     stop(engine, Some(server), broker);
-    Ok(())
+    match fenced {
+        None => Ok(()),
+        Some(error) => Err(format!("stopped, as another process runs this job now: {error}")),
+    }
 }
 
 /// Where the parts of a process keep what outlives it.
@@ -156,8 +161,11 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Waits for SIGINT or SIGTERM.
-pub(crate) fn wait_for_signal() -> Result<(), String> {
+/// How often is looked whether the process has lost its place.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Waits for SIGINT or SIGTERM, or until there is a reason to end.
+pub(crate) fn wait_for_signal<T>(ended: impl Fn() -> Option<T>) -> Result<Option<T>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -165,10 +173,21 @@ pub(crate) fn wait_for_signal() -> Result<(), String> {
     runtime.block_on(async {
         use tokio::signal::unix::{SignalKind, signal};
         let terminated = signal(SignalKind::terminate());
-        let mut terminated = terminated.map_err(|error| format!("can't wait for signals: {error}"))?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted.map_err(|error| format!("can't wait for signals: {error}")),
-            _ = terminated.recv() => Ok(()),
+        let mut terminated =
+            terminated.map_err(|error| format!("can't wait for signals: {error}"))?;
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => {
+                    return interrupted
+                        .map(|()| None)
+                        .map_err(|error| format!("can't wait for signals: {error}"));
+                }
+                _ = terminated.recv() => return Ok(None),
+                _ = look.tick() => if let Some(reason) = ended() {
+                    return Ok(Some(reason));
+                },
+            }
         }
     })
 }

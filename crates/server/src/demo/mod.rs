@@ -80,7 +80,7 @@ pub(crate) fn demo(demo: &Demo) -> Result<(), String> {
         .iter()
         .for_each(|line| say(line));
     say("try           SELECT * FROM available_to_sell ORDER BY available LIMIT 10 \\watch 1");
-    wait_for_signal()?;
+    wait_for_signal::<()>(|| None)?;
     let generated = generator.stop();
     stop(engine, Some(server), Some(broker));
     generated

@@ -85,7 +85,7 @@ pub(crate) fn command(replay: &Replay) -> Result<(), String> {
     let equal = replayed.is_equal();
     if replay.pg.is_some() && equal {
         say("the views stay until you press Ctrl-C");
-        wait_for_signal()?;
+        wait_for_signal::<()>(|| None)?;
     }
     running.stop();
     if equal {
