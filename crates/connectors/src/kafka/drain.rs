@@ -15,11 +15,12 @@ use std::time::Duration;
 /// Failed deliveries count as not acknowledged until they are heard of, which is looked to so often.
 const HEAR_EVERY: Duration = Duration::from_millis(20);
 
-/// Waits until nothing is on its way any more; `false` if that takes longer than `wait`.
+/// Waits until nothing is on its way any more; `false` if for as long as `wait` nothing arrived.
 pub(super) fn drain(producer: &BaseProducer<Deliveries>, wait: Duration) -> bool {
-    let began = clock::now();
+    let mut heard = clock::now();
+    let mut waiting = producer.in_flight_count();
     loop {
-        let left = wait.saturating_sub(began.elapsed()).min(HEAR_EVERY);
+        let left = wait.saturating_sub(heard.elapsed()).min(HEAR_EVERY);
         let left_ms = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the client is alive for as long as its producer, and may be flushed from any thread.
         let flushed = unsafe { ffi::rd_kafka_flush(producer.client().native_ptr(), left_ms) };
@@ -30,10 +31,13 @@ pub(super) fn drain(producer: &BaseProducer<Deliveries>, wait: Duration) -> bool
         for _ in 0..64 {
             producer.poll(Duration::ZERO);
         }
-        if producer.in_flight_count() == 0 {
+        let before = std::mem::replace(&mut waiting, producer.in_flight_count());
+        if waiting == 0 {
             return true;
         }
-        if began.elapsed() >= wait {
+        if waiting < before {
+            heard = clock::now();
+        } else if heard.elapsed() >= wait {
             return false;
         }
     }

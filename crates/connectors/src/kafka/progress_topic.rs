@@ -6,7 +6,7 @@ use super::progress::Ledger;
 use super::properties::Properties;
 use crate::clock;
 use futures::executor::block_on;
-use millstream_dataflow::{Error, Result};
+use millstream_dataflow::{Error, Kind, Result};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{FromClientConfig, FromClientConfigAndContext};
@@ -14,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A topic that was just made is looked for so often.
@@ -40,22 +41,49 @@ pub(super) enum Until {
 }
 
 /// The topic of a job's progress.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct ProgressTopic {
     pub(super) name: String,
     pub(super) properties: Properties,
+    consumer: Arc<BaseConsumer<Watch>>,
 }
 
 impl ProgressTopic {
-    /// Makes the topic if it is not there.
+    /// The topic, which is made if it is not there.
     ///
     /// # Errors
     /// `Retryable` when the brokers do not answer; `User` when they do not allow it.
-    pub(super) fn make(&self) -> Result<()> {
-        let consumer = self.consumer()?;
-        if self.is_there(&consumer)? {
-            return Ok(());
+    pub(super) fn open(name: String, properties: &Properties) -> Result<Self> {
+        let config = properties.config(
+            &[("group.id", "millstream")],
+            &[
+                ("isolation.level", "read_committed"),
+                ("enable.partition.eof", "true"),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("allow.auto.create.topics", "false"),
+                // What was cut off is not missed.
+                ("auto.offset.reset", "earliest"),
+                ("fetch.min.bytes", "1"),
+                // The end is heard of when a broker answers that nothing is there.
+                ("fetch.wait.max.ms", "2"),
+            ],
+        );
+        let consumer = BaseConsumer::from_config_and_context(&config, Watch::default());
+        let topic = Self {
+            name,
+            properties: properties.clone(),
+            consumer: Arc::new(consumer.map_err(|error| {
+                Error::user("a Kafka consumer cannot be made").detail(error.to_string())
+            })?),
+        };
+        if !topic.is_there()? {
+            topic.make()?;
         }
+        Ok(topic)
+    }
+
+    fn make(&self) -> Result<()> {
         tracing::info!(
             topic = self.name,
             "making the topic that holds the job's progress"
@@ -74,7 +102,7 @@ impl ProgressTopic {
             None => return Err(self.not_made(RDKafkaErrorCode::Unknown)),
         }
         let began = clock::now();
-        while !self.is_there(&consumer)? {
+        while !self.is_there()? {
             if began.elapsed() >= self.properties.timeout {
                 return Err(self.not_made(RDKafkaErrorCode::LeaderNotAvailable));
             }
@@ -85,11 +113,18 @@ impl ProgressTopic {
 
     /// Reads on from where the ledger stands, what is committed only. Gives the records that were found.
     pub(super) fn read(&self, ledger: &mut Ledger, until: Until) -> Result<Vec<Vec<u8>>> {
-        let consumer = self.consumer()?;
-        let from = ledger.position.map_or(Offset::Beginning, Offset::Offset);
-        let list = self.place(from)?;
-        let assigned = consumer.assign(&list);
+        // An offset and not "the beginning": that would be asked for first, half a second later.
+        let list = self.place(Offset::Offset(ledger.position.unwrap_or(0)))?;
+        let assigned = self.consumer.assign(&list);
         assigned.map_err(|error| self.failed("read", &error))?;
+        let read = self.read_assigned(ledger, until);
+        if let Err(error) = self.consumer.unassign() {
+            tracing::debug!(topic = self.name, %error, "unassign");
+        }
+        read
+    }
+
+    fn read_assigned(&self, ledger: &mut Ledger, until: Until) -> Result<Vec<Vec<u8>>> {
         let mut records = Vec::new();
         let mut heard = clock::now();
         loop {
@@ -98,7 +133,7 @@ impl ProgressTopic {
             {
                 return Ok(records);
             }
-            match consumer.poll(self.properties.timeout) {
+            match self.consumer.poll(self.properties.timeout) {
                 Some(Ok(message)) => {
                     heard = clock::now();
                     let bytes = message.payload().unwrap_or_default();
@@ -111,7 +146,7 @@ impl ProgressTopic {
                 Some(Err(KafkaError::PartitionEOF(_))) | None => {}
                 Some(Err(error)) => {
                     let failed = self.failed("read", &error);
-                    if failed.kind != millstream_dataflow::Kind::Retryable {
+                    if failed.kind != Kind::Retryable {
                         return Err(failed);
                     }
                 }
@@ -137,34 +172,14 @@ impl ProgressTopic {
             .map_err(|error| self.failed("cut off", &error))
     }
 
-    fn consumer(&self) -> Result<BaseConsumer<Watch>> {
-        let config = self.properties.config(
-            &[("group.id", "millstream")],
-            &[
-                ("isolation.level", "read_committed"),
-                ("enable.partition.eof", "true"),
-                ("enable.auto.commit", "false"),
-                ("enable.auto.offset.store", "false"),
-                ("allow.auto.create.topics", "false"),
-                // What was cut off is not missed.
-                ("auto.offset.reset", "earliest"),
-                ("fetch.min.bytes", "1"),
-                // The end is heard of when a broker answers that nothing is there.
-                ("fetch.wait.max.ms", "5"),
-            ],
-        );
-        BaseConsumer::from_config_and_context(&config, Watch::default()).map_err(|error| {
-            Error::user("a Kafka consumer cannot be made").detail(error.to_string())
-        })
-    }
-
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
         AdminClient::from_config(&self.properties.config(&[], &[]))
             .map_err(|error| Error::user("a Kafka client cannot be made").detail(error.to_string()))
     }
 
-    fn is_there(&self, consumer: &BaseConsumer<Watch>) -> Result<bool> {
-        let metadata = consumer
+    fn is_there(&self) -> Result<bool> {
+        let metadata = self
+            .consumer
             .fetch_metadata(Some(&self.name), self.properties.timeout)
             .map_err(|error| self.failed("found", &error))?;
         let topic = metadata.topics().first();
@@ -218,7 +233,7 @@ impl ProgressTopic {
             | C::InvalidConfig
             | C::InvalidReplicationFactor
             | C::UnsupportedVersion => Error {
-                kind: millstream_dataflow::Kind::User,
+                kind: Kind::User,
                 ..error
             }
             .hint("make it: one partition, cleanup.policy=delete, retention.ms=-1; or set 'sink.delivery-guarantee' to at-least-once"),

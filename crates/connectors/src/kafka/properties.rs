@@ -86,6 +86,13 @@ const REFUSED: [(&str, &str); 17] = [
     ),
 ];
 
+/// librdkafka lets half of the first pause go by between any two connections that a new client makes, and pauses for up to
+/// ten seconds when brokers are away: too long for a job that starts again.
+const PATIENCE: [(&str, &str); 2] = [
+    ("reconnect.backoff.ms", "20"),
+    ("reconnect.backoff.max.ms", "1000"),
+];
+
 impl Properties {
     /// Translates the options, given without their prefix.
     pub(super) fn new(table: &str, given: BTreeMap<String, String>) -> Result<Self> {
@@ -152,7 +159,12 @@ impl Properties {
     /// The configuration of a client: these defaults, what was given, and what cannot be otherwise.
     pub(super) fn config(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        for (name, value) in defaults {
+        let patience = |name: &&String| name.starts_with("reconnect.backoff.");
+        let patience: &[_] = match self.values.keys().any(|name| patience(&name)) {
+            true => &[],
+            false => &PATIENCE,
+        };
+        for (name, value) in patience.iter().chain(defaults) {
             config.set(*name, *value);
         }
         for (name, value) in &self.values {

@@ -7,6 +7,7 @@ use super::transactions::KafkaTransactions;
 use millstream_dataflow::Result;
 use millstream_dataflow::sink::{System, Transactions};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// Kafka's limit of a topic's name.
@@ -41,10 +42,7 @@ impl System for KafkaSystem {
     fn open(&self, job: &str) -> Result<Box<dyn Transactions>> {
         let id = transactional_id(self.prefix.as_deref(), job);
         let instance = (u128::from(random()) << 64) | u128::from(random());
-        let topic = ProgressTopic {
-            name: progress_topic(&id),
-            properties: self.properties.clone(),
-        };
+        let topic = ProgressTopic::open(progress_topic(&id), &self.properties)?;
         let transactions = KafkaTransactions::open(Place {
             job: job.to_owned(),
             system: self.name(),
@@ -52,13 +50,14 @@ impl System for KafkaSystem {
             instance,
             topic,
             ledger: Arc::new(Mutex::new(Ledger::new(instance))),
+            kept: Arc::default(),
         })?;
         Ok(Box::new(transactions))
     }
 }
 
 /// The place of a job in a cluster, as one instance of the job holds it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Place {
     pub(super) job: String,
     pub(super) system: String,
@@ -66,6 +65,8 @@ pub(super) struct Place {
     pub(super) instance: u128,
     pub(super) topic: ProgressTopic,
     pub(super) ledger: Arc<Mutex<Ledger>>,
+    /// Whether it was said that progress which is not needed cannot be removed.
+    pub(super) kept: Arc<AtomicBool>,
 }
 
 /// What the brokers know a job's transactions by.

@@ -28,6 +28,7 @@ use millstream_dataflow::{Delta, Error, Kind, Result};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 use std::any::Any;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -35,8 +36,19 @@ use std::time::Duration;
 /// Progress is written in messages of at most so many bytes.
 const PART_MAX: usize = 256 << 10;
 
+/// How long the first producers may take to begin. librdkafka asks only each half second whether what an earlier producer left
+/// open has been aborted, or a coordinator was found; a new producer asks at once.
+const FIRST_WAITS: [Duration; 3] = [
+    Duration::from_millis(60),
+    Duration::from_millis(120),
+    Duration::from_millis(240),
+];
+
 /// How long a commit whose answer was lost waits before it asks again for what became of it.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long a failed transaction may take to say why.
+const CAUSE_WAIT: Duration = Duration::from_millis(200);
 
 /// How long a transaction that is given up at the end may take to be aborted.
 const ABORT_WAIT: Duration = Duration::from_secs(2);
@@ -66,7 +78,6 @@ enum Ending {
 impl KafkaTransactions {
     /// Takes the job's place.
     pub(super) fn open(place: Place) -> Result<Self> {
-        place.topic.make()?;
         let mut this = Self {
             place,
             producer: None,
@@ -91,12 +102,22 @@ impl KafkaTransactions {
     /// Makes a producer that no other can commit beside.
     fn connect(&mut self) -> Result<()> {
         let fixed = [("transactional.id", self.place.transactional_id.as_str())];
-        let producer = producer::make(&self.place.topic.properties, &[], &fixed)?;
-        producer
-            .init_transactions(self.timeout())
-            .map_err(|error| self.error("the job's transactions cannot begin", &error))?;
-        self.producer = Some(producer);
-        Ok(())
+        let mut waits = FIRST_WAITS.into_iter();
+        loop {
+            let (wait, last) = match waits.next() {
+                Some(wait) => (wait, false),
+                None => (self.timeout(), true),
+            };
+            let producer = producer::make(&self.place.topic.properties, &[], &fixed)?;
+            match producer.init_transactions(wait) {
+                Ok(()) => {
+                    self.producer = Some(producer);
+                    return Ok(());
+                }
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && !last => {}
+                Err(error) => return Err(self.error("the job's transactions cannot begin", &error)),
+            }
+        }
     }
 
     /// The producer; a new one after an error.
@@ -218,12 +239,27 @@ impl KafkaTransactions {
         match self.producer()?.context().take_failed() {
             None => Ok(()),
             Some(failed) => {
-                let what = format!(
-                    "{} records of a transaction could not be written",
-                    failed.count
-                );
-                Err(code_error(&what, failed.code, &failed.text))
+                let count = failed.count;
+                let what = format!("{count} records of a transaction could not be written");
+                Err(self.cause(&what, failed.code, &failed.text))
             }
+        }
+    }
+
+    /// What an error means. When a transaction fails its records are purged or refused, which does not say why it failed;
+    /// the wish to commit it is answered with that.
+    fn cause(&self, what: &str, code: RDKafkaErrorCode, text: &str) -> Error {
+        use RDKafkaErrorCode as C;
+        let failed = match code {
+            C::PurgeQueue | C::PurgeInflight | C::State | C::Fatal => self
+                .producer()
+                .ok()
+                .and_then(|producer| producer.commit_transaction(CAUSE_WAIT).err()),
+            _ => None,
+        };
+        match failed {
+            Some(error @ KafkaError::Transaction(_)) => self.error(what, &error),
+            Some(_) | None => code_error(what, code, text),
         }
     }
 
@@ -278,6 +314,9 @@ impl KafkaTransactions {
     fn error(&self, what: &str, error: &KafkaError) -> Error {
         use RDKafkaErrorCode as C;
         match code(error) {
+            code @ (C::State | C::Fatal) if matches!(error, KafkaError::MessageProduction(_)) => {
+                self.cause(what, code, &error.to_string())
+            }
             C::BrokerTransportFailure
             | C::AllBrokersDown
             | C::OperationTimedOut
@@ -391,7 +430,14 @@ impl Transactions for KafkaTransactions {
         let (place, number) = (self.place.clone(), self.number);
         let forget = move || {
             if let Err(error) = forget(&place, number, count) {
-                tracing::warn!(job = place.job, %error, "progress that is not needed is kept");
+                match place.kept.swap(true, Ordering::Relaxed) {
+                    false => {
+                        tracing::warn!(job = place.job, %error, "progress that is not needed is kept")
+                    }
+                    true => {
+                        tracing::debug!(job = place.job, %error, "progress that is not needed is kept")
+                    }
+                }
             }
         };
         let thread = std::thread::Builder::new().name("kafka-forget".to_owned());

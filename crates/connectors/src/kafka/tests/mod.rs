@@ -35,7 +35,12 @@ const WAIT: Duration = Duration::from_secs(10);
 
 /// Produces records: partition, key, value.
 fn produce(broker: &Broker, topic: &str, records: &[(i32, Option<&str>, Option<&str>)]) {
-    let producer = producer(broker, &[]);
+    produce_at(&broker.bootstrap_servers(), topic, records);
+}
+
+fn produce_at(servers: &str, topic: &str, records: &[(i32, Option<&str>, Option<&str>)]) {
+    let mut config = ClientConfig::new();
+    let producer: BaseProducer = config.set("bootstrap.servers", servers).create().unwrap();
     for (partition, key, value) in records {
         let mut record = BaseRecord::<str, str>::to(topic)
             .partition(*partition)
@@ -52,10 +57,13 @@ fn produce(broker: &Broker, topic: &str, records: &[(i32, Option<&str>, Option<&
 }
 
 fn table(broker: &Broker, connector: &str, options: &[(&str, &str)]) -> Table {
-    let servers = broker.bootstrap_servers();
+    table_at(&broker.bootstrap_servers(), connector, options)
+}
+
+fn table_at(servers: &str, connector: &str, options: &[(&str, &str)]) -> Table {
     let options = [
         ("connector", connector),
-        ("properties.bootstrap.servers", servers.as_str()),
+        ("properties.bootstrap.servers", servers),
     ]
     .iter()
     .chain(options)
@@ -78,12 +86,16 @@ fn table(broker: &Broker, connector: &str, options: &[(&str, &str)]) -> Table {
 }
 
 fn plain(broker: &Broker, options: &[(&str, &str)]) -> Table {
+    plain_at(&broker.bootstrap_servers(), options)
+}
+
+fn plain_at(servers: &str, options: &[(&str, &str)]) -> Table {
     let defaults = [
         ("topic", "orders"),
         ("format", "json"),
         ("scan.startup.mode", "earliest-offset"),
     ];
-    let mut table = table(broker, "kafka", &defaults);
+    let mut table = table_at(servers, "kafka", &defaults);
     table.options.extend(
         options
             .iter()
