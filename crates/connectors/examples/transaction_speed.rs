@@ -101,7 +101,11 @@ fn measure(
         transactions.commit(&record).expect("committed");
         ends.push(began.elapsed());
     }
-    println!("{what:30} write {}, commit {}", spread(writes), spread(ends));
+    println!(
+        "{what:30} write {}, commit {}",
+        spread(writes),
+        spread(ends)
+    );
 }
 
 /// How long from writing a row to its being read.
@@ -146,7 +150,10 @@ fn throughput(transactions: &mut dyn Transactions) {
         }
     }
     let per_second = (count * 8192) as f64 / began.elapsed().as_secs_f64();
-    println!("{:30} {:.0} rows/s", "in transactions of 163840", per_second);
+    println!(
+        "{:30} {:.0} rows/s",
+        "in transactions of 163840", per_second
+    );
 }
 
 fn rows(first: i64, count: i64) -> Delta {
