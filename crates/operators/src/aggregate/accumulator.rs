@@ -139,8 +139,34 @@ pub(crate) struct Rows<'a> {
     pub(crate) picks: Option<&'a [u32]>,
     /// The weight of each row; `None`: all are 1.
     pub(crate) weights: Option<&'a [i64]>,
-    /// The number of the batch's first row in the order of arrival.
-    pub(crate) arrival: u64,
+    /// The places of the batch's rows in the order of arrival.
+    pub(crate) arrival: Arrival<'a>,
+}
+
+/// Where the rows of a batch are in the order of arrival.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    /// The number from which they are counted.
+    pub(crate) first: u64,
+    /// Where each of them is from there on, ascending; `None`: one after the other.
+    pub(crate) places: Option<&'a [u32]>,
+}
+
+impl Arrival<'_> {
+    /// Of rows that come one after the other.
+    pub(crate) fn from(first: u64) -> Self {
+        Self {
+            first,
+            places: None,
+        }
+    }
+
+    /// The number of a row, no less than it is from `next` on.
+    #[inline]
+    pub(crate) fn number(&self, row: usize, next: u64) -> u64 {
+        let place = self.places.map_or(row, |places| places[row] as usize);
+        self.first.max(next) + place as u64
+    }
 }
 
 impl Rows<'_> {

@@ -1,6 +1,6 @@
 //! All accumulators of an aggregation, by group id, whoever gives the ids: an index of keys, or sessions.
 
-use super::accumulator::{Accumulator, Args, Exported, Rows};
+use super::accumulator::{Accumulator, Args, Arrival, Exported, Rows};
 use super::plan::{AccumulatorPlan, Plan};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use millstream_dataflow::{Delta, Error, Result, Weights};
@@ -55,11 +55,16 @@ impl Accumulators {
             .for_each(|accumulator| accumulator.grow(groups));
     }
 
-    /// Folds a delta's rows into the groups `ids`. `arrival` is the number of the first row in the order of arrival.
+    /// Folds a delta's rows into the groups `ids`.
     ///
     /// # Errors
     /// `BadData` when a value overflows its accumulator.
-    pub(crate) fn update(&mut self, ids: &[u32], delta: &Delta, arrival: u64) -> Result<()> {
+    pub(crate) fn update(
+        &mut self,
+        ids: &[u32],
+        delta: &Delta,
+        arrival: Arrival<'_>,
+    ) -> Result<()> {
         let weights = match delta.weights() {
             Weights::AllOne => None,
             Weights::Each(weights) => Some(&weights.values()[..]),

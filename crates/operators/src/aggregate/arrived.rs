@@ -70,9 +70,9 @@ impl Accumulator for Arrived {
 
     fn update(&mut self, rows: &Rows<'_>, args: &Args<'_>) -> Result<()> {
         let lane: &Lane = args.lane(0);
-        let base = self.next.max(rows.arrival);
+        let start = self.next;
         rows.each(lane.nulls(), |id, row, _| {
-            let arrival = base + row as u64;
+            let arrival = rows.arrival.number(row, start);
             self.next = arrival + 1;
             self.offer(id, arrival, |values| lane.push_to(row, values));
         });

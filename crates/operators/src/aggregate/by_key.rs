@@ -7,6 +7,7 @@
 //!
 //! Invariant: between steps, a group is shown downstream exactly when it has rows.
 
+use super::accumulator::Arrival;
 use super::groups::Groups;
 use super::plan::{Call, Plan, show};
 use super::saved::{SavedRows, fields};
@@ -272,7 +273,7 @@ impl Operator for Running {
         let cells = self.cells.get_or_insert_with(|| groups.cells());
         groups.finish(new, cells)?;
         self.state.note_expiry();
-        self.state.groups.update(&delta, 0)
+        self.state.groups.update(&delta, Arrival::from(0))
     }
 
     fn advance(&mut self, time: StepTime, out: &mut Output) -> Result<()> {

@@ -9,7 +9,9 @@
 //! The set and the accumulators behind it are saved each by itself: what the latter hold may depend on the order in which
 //! entries came and went, which the set does not tell.
 
-use super::accumulator::{Accumulator, Args, Entries, Exported, Finish, Rows, Shape};
+use super::accumulator::{
+    Accumulator, Args, Arrival, Entries, Exported, Finish, Rows, Shape,
+};
 use super::plan::Branch;
 use crate::tracker::{Changes, Tracker};
 use arrow::array::BooleanArray;
@@ -22,8 +24,9 @@ pub(crate) struct Distinct {
     index: GroupIndex,
     seen: Seen,
     lists: Lists,
-    numbers: Option<Numbers>,
     branches: Vec<Running>,
+    /// The number of the next turn.
+    next_turn: u64,
     tracker: Option<Tracker>,
     entries: Vec<u32>,
     fresh: Vec<u32>,
@@ -34,22 +37,33 @@ pub(crate) struct Distinct {
 struct Running {
     filter: Option<usize>,
     accumulator: Box<dyn Accumulator>,
+    turns: Option<Turns>,
+}
+
+/// Of an accumulator to which order matters, the number of the turn at which each entry came, and where it is exported.
+struct Turns {
+    numbers: Vec<u64>,
+    column: usize,
 }
 
 impl Distinct {
     pub(crate) fn new(types: &[DataType], branches: &[Branch], append_only: bool) -> Result<Self> {
+        let mut columns = branches.len()..;
         let running = branches.iter().map(|branch| Running {
             filter: branch.filter,
             accumulator: branch.kind.build(),
+            turns: branch.kind.is_in_order().then(|| Turns {
+                numbers: Vec::new(),
+                column: columns.next().unwrap_or_default(),
+            }),
         });
         let bits = append_only && branches.len() <= u64::BITS as usize;
-        let in_order = branches.iter().any(|branch| branch.kind.is_in_order());
         Ok(Self {
             index: GroupIndex::scoped(types)?,
             seen: Seen::new(bits, branches.len()),
             lists: Lists::default(),
-            numbers: in_order.then(Numbers::default),
             branches: running.collect(),
+            next_turn: 0,
             tracker: None,
             entries: Vec::new(),
             fresh: Vec::new(),
@@ -71,9 +85,6 @@ impl Distinct {
         self.lists.grow(self.index.id_limit());
         for entry in &self.fresh {
             self.lists.insert(self.index.scope(*entry), *entry);
-        }
-        if let Some(numbers) = &mut self.numbers {
-            numbers.give(&self.fresh, self.index.id_limit());
         }
         if let Some(tracker) = &mut self.tracker {
             tracker.came(&self.fresh);
@@ -110,24 +121,14 @@ impl Distinct {
         }
     }
 
-    /// The entries of a group, oldest first if that matters to anyone.
-    fn entries_of(&self, group: u32) -> Vec<u32> {
-        let mut entries = self.lists.all(group);
-        if let Some(numbers) = &self.numbers {
-            entries.sort_by_key(|entry| numbers.each[*entry as usize]);
-        }
-        entries
-    }
-
-    /// What of some entries is saved beside their keys.
+    /// What of some entries is exported beside their keys.
     fn push_bodies(&self, entries: &[u32], out: &mut [Cells]) {
-        let (counts, numbers) = out.split_at_mut(self.branches.len());
-        for (at, counts) in counts.iter_mut().enumerate() {
-            counts.extend_longs(entries.iter().map(|entry| self.seen.count(*entry, at)));
-        }
-        if let (Some(held), Some(numbers)) = (&self.numbers, numbers.first_mut()) {
-            let number = |entry: &u32| held.each[*entry as usize] as i64;
-            numbers.extend_longs(entries.iter().map(number));
+        for (at, branch) in self.branches.iter().enumerate() {
+            out[at].extend_longs(entries.iter().map(|entry| self.seen.count(*entry, at)));
+            if let Some(turns) = &branch.turns {
+                let numbers = entries.iter().map(|entry| turns.number(*entry) as i64);
+                out[turns.column].extend_longs(numbers);
+            }
         }
     }
 }
@@ -148,6 +149,9 @@ impl Accumulator for Distinct {
             let filter = branch.filter.map(|filter| &args.filters[filter]);
             self.seen
                 .fold(at, &self.entries, rows, filter, &mut self.turned);
+            if let Some(turns) = &mut branch.turns {
+                turns.note(&self.turned, &self.entries, &mut self.next_turn);
+            }
             branch
                 .accumulator
                 .update(&self.turned.rows(rows.arrival), args)?;
@@ -189,13 +193,16 @@ impl Accumulator for Distinct {
     fn shape(&self) -> Shape {
         Shape {
             key: self.index.forms(),
-            body: vec![Form::Long; self.branches.len() + usize::from(self.numbers.is_some())],
+            body: vec![
+                Form::Long;
+                self.branches.len() + self.branches.iter().filter(|b| b.turns.is_some()).count()
+            ],
         }
     }
 
     fn export(&self, ids: &[u32], out: &mut Exported) {
         for id in ids {
-            let entries = self.entries_of(*id);
+            let entries = self.lists.all(*id);
             out.ids.extend(std::iter::repeat_n(*id, entries.len()));
             self.index.gather_cells(&entries, &mut out.key);
             self.push_bodies(&entries, &mut out.body);
@@ -214,11 +221,26 @@ impl Accumulator for Distinct {
         };
         for (at, branch) in self.branches.iter_mut().enumerate() {
             self.turned.clear();
-            for (row, entry) in self.entries.iter().enumerate() {
-                let turn = self.seen.add(*entry, at, from.body[at].long(row));
+            let entries = &self.entries;
+            let mut turn = |row: usize| {
+                let turn = self.seen.add(entries[row], at, from.body[at].long(row));
                 self.turned.push(from.ids[row], row, turn);
+            };
+            let mut arrival = Arrival::from(0);
+            let places;
+            match &mut branch.turns {
+                None => (0..entries.len()).for_each(turn),
+                Some(turns) => {
+                    let order = turns.order(from);
+                    order.iter().for_each(|row| turn(*row as usize));
+                    turns.note(&self.turned, entries, &mut self.next_turn);
+                    places = ranks(&order);
+                    arrival.places = Some(&places);
+                }
             }
-            branch.accumulator.update(&self.turned.rows(0), &args)?;
+            branch
+                .accumulator
+                .update(&self.turned.rows(arrival), &args)?;
         }
         if let Some(tracker) = &mut self.tracker {
             tracker.changed(self.entries.iter().copied());
@@ -276,41 +298,62 @@ impl Entries for Distinct {
             return Ok(());
         }
         self.resolve(&entries.ids, &lanes)?;
-        let (counts, numbers) = entries.body.split_at(self.branches.len());
-        for (row, entry) in self.entries.iter().enumerate() {
-            for (at, counts) in counts.iter().enumerate() {
-                self.seen.set(*entry, at, counts.long(row));
-            }
-            if let (Some(held), Some(numbers)) = (&mut self.numbers, numbers.first()) {
-                held.set(*entry, numbers.long(row) as u64);
+        for (at, branch) in self.branches.iter_mut().enumerate() {
+            for (row, entry) in self.entries.iter().enumerate() {
+                self.seen.set(*entry, at, entries.body[at].long(row));
+                if let Some(turns) = &mut branch.turns {
+                    let number = entries.body[turns.column].long(row) as u64;
+                    turns.set(*entry, number);
+                    self.next_turn = self.next_turn.max(number + 1);
+                }
             }
         }
         Ok(())
     }
 }
 
-/// The numbers of entries in the order in which they came.
-#[derive(Debug, Default)]
-struct Numbers {
-    next: u64,
-    each: Vec<u64>,
-}
-
-impl Numbers {
-    fn give(&mut self, fresh: &[u32], limit: usize) {
-        if self.each.len() < limit {
-            self.each.resize(limit, 0);
-        }
-        for entry in fresh {
-            self.each[*entry as usize] = self.next;
-            self.next += 1;
-        }
+impl Turns {
+    fn number(&self, entry: u32) -> u64 {
+        self.numbers
+            .get(entry as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn set(&mut self, entry: u32, number: u64) {
-        self.each[entry as usize] = number;
-        self.next = self.next.max(number + 1);
+        let at = entry as usize;
+        if self.numbers.len() <= at {
+            self.numbers.resize(at + 1, 0);
+        }
+        self.numbers[at] = number;
     }
+
+    /// Numbers the entries that have just come.
+    fn note(&mut self, turned: &Turned, entries: &[u32], next: &mut u64) {
+        for (row, weight) in turned.picks.iter().zip(&turned.weights) {
+            if *weight > 0 {
+                self.set(entries[*row as usize], *next);
+                *next += 1;
+            }
+        }
+    }
+
+    /// Exported rows in the order of their turns.
+    fn order(&self, from: &Exported) -> Vec<u32> {
+        let numbers = &from.body[self.column];
+        let mut rows: Vec<u32> = (0..numbers.len() as u32).collect();
+        rows.sort_by_key(|row| numbers.long(*row as usize));
+        rows
+    }
+}
+
+/// The place of each row in an order.
+fn ranks(order: &[u32]) -> Vec<u32> {
+    let mut ranks = vec![0; order.len()];
+    for (rank, row) in (0..).zip(order) {
+        ranks[*row as usize] = rank;
+    }
+    ranks
 }
 
 /// How often each entry is there, by branch.
@@ -446,7 +489,7 @@ impl Turned {
         }
     }
 
-    fn rows(&self, arrival: u64) -> Rows<'_> {
+    fn rows<'a>(&'a self, arrival: Arrival<'a>) -> Rows<'a> {
         Rows {
             ids: &self.ids,
             picks: Some(&self.picks),

@@ -3,6 +3,7 @@
 //! A delta goes through in two halves, so that the owner can look at the groups before they change:
 //! [`Groups::resolve`], then [`Groups::update`].
 
+use super::accumulator::Arrival;
 use super::accumulators::Accumulators;
 use super::plan::Plan;
 use crate::tracker::Tracker;
@@ -74,11 +75,11 @@ impl Groups {
         &self.fresh
     }
 
-    /// Folds the delta that was resolved. `arrival` is the number of its first row in the order of arrival.
+    /// Folds the delta that was resolved.
     ///
     /// # Errors
     /// `BadData` when a value overflows its accumulator.
-    pub(crate) fn update(&mut self, delta: &Delta, arrival: u64) -> Result<()> {
+    pub(crate) fn update(&mut self, delta: &Delta, arrival: Arrival<'_>) -> Result<()> {
         self.accumulators.update(&self.ids, delta, arrival)
     }
 

@@ -33,7 +33,7 @@ pub use by_key::Aggregate;
 pub use function::Function;
 pub use plan::Call;
 
-pub(crate) use accumulator::Exported;
+pub(crate) use accumulator::{Arrival, Exported};
 pub(crate) use accumulators::Accumulators;
 pub(crate) use groups::Groups;
 pub(crate) use plan::{Plan, show};

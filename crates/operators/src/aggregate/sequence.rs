@@ -207,10 +207,10 @@ impl Accumulator for Sequence {
         } else {
             lanes[0].nulls()
         };
-        let base = self.next.max(rows.arrival);
+        let start = self.next;
         rows.each(nulls, |id, row, weight| {
             let value = self.write(&lanes, row);
-            let arrival = base + row as u64;
+            let arrival = rows.arrival.number(row, start);
             self.next = arrival + 1;
             if weight > 0 {
                 self.add(id, arrival, value, weight);

@@ -6,6 +6,7 @@ use millstream_dataflow::testing::{Random, Script, check, delta_of, run, schema}
 use millstream_dataflow::{Delta, Spec, StepTime, Watermark};
 
 pub(crate) mod oracle;
+mod restored;
 
 /// `"SUM(b) FILTER c"`, `"COUNT(DISTINCT a)"`, `"COUNT(*)"` over named columns.
 pub(crate) fn call(input: &SchemaRef, text: &str) -> Call {

@@ -2,7 +2,7 @@
 
 use super::rows::{Rows, number_of};
 use super::{Frame, Over};
-use crate::aggregate::{Groups, SavedRows, fields};
+use crate::aggregate::{Arrival, Groups, SavedRows, fields};
 use crate::project;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -232,7 +232,7 @@ impl Running {
         let delta = self.delta(&ids, came.len())?;
         let groups = &mut self.totals.groups;
         groups.resolve(&delta)?;
-        groups.update(&delta, self.folded)?;
+        groups.update(&delta, Arrival::from(self.folded))?;
         self.folded += ids.len() as u64;
         Ok(())
     }

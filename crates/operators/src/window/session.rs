@@ -6,7 +6,7 @@ use super::aggregate::Shape;
 use super::emit::Fired;
 use super::progress::Progress;
 use super::span::Window;
-use crate::aggregate::{Accumulators, SavedRows};
+use crate::aggregate::{Accumulators, Arrival, SavedRows};
 use crate::tracker::Tracker;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::datatypes::SchemaRef;
@@ -97,13 +97,18 @@ impl Operator for Sessions {
             .place(&delta, &times, arrival, self.progress.closed)?;
         let late = ids.iter().filter(|id| **id == ABSENT).count();
         if late == 0 {
-            return self.state.accumulators.update(&ids, &delta, arrival);
+            return self
+                .state
+                .accumulators
+                .update(&ids, &delta, Arrival::from(arrival));
         }
         out.late(late as u64);
         let kept = (0..ids.len() as u32).filter(|row| ids[*row as usize] != ABSENT);
         let delta = delta.take(&UInt32Array::from_iter_values(kept))?;
         let ids: Vec<u32> = ids.into_iter().filter(|id| *id != ABSENT).collect();
-        self.state.accumulators.update(&ids, &delta, arrival)
+        self.state
+            .accumulators
+            .update(&ids, &delta, Arrival::from(arrival))
     }
 
     fn advance(&mut self, time: StepTime, out: &mut Output) -> Result<()> {

@@ -8,7 +8,7 @@ use super::blocks::Blocks;
 use super::emit::Fired;
 use super::progress::Progress;
 use super::span::Window;
-use crate::aggregate::{Groups, SavedRows, fields, runs};
+use crate::aggregate::{Arrival, Groups, SavedRows, fields, runs};
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -57,11 +57,16 @@ impl Operator for Sliced {
         let arrival = self.progress.arrive(delta.rows());
         let (first, rest) = assign(shape.window, &times, self.progress.closed, out);
         if let Some(end) = first {
-            return self.slices.fold(end, &delta, arrival);
+            return self.slices.fold(end, &delta, Arrival::from(arrival));
         }
         for (end, rows) in rest {
-            let rows = UInt32Array::from(rows);
-            self.slices.fold(end, &delta.take(&rows)?, arrival)?;
+            // A window may put slices together: their rows are in one order.
+            let arrival = Arrival {
+                first: arrival,
+                places: Some(&rows),
+            };
+            let rows = delta.take(&UInt32Array::from(rows.clone()))?;
+            self.slices.fold(end, &rows, arrival)?;
         }
         Ok(())
     }
@@ -199,7 +204,7 @@ impl Runs {
 }
 
 impl Slices {
-    fn fold(&mut self, end: i64, delta: &Delta, arrival: u64) -> Result<()> {
+    fn fold(&mut self, end: i64, delta: &Delta, arrival: Arrival<'_>) -> Result<()> {
         self.blocks.forget(self.shape.window.slice_number(end));
         let groups = self.slice(end)?;
         groups.resolve(delta)?;
