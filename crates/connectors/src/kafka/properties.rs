@@ -3,7 +3,7 @@
 
 use millstream_dataflow::{Error, Result};
 use rdkafka::ClientConfig;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a request may take, unless `properties.default.api.timeout.ms` says.
@@ -217,19 +217,21 @@ impl Properties {
         )
     }
 
-    /// The first property of producers that is not the same in both.
-    pub(super) fn differs<'a>(&'a self, other: &'a Self) -> Option<&'a str> {
-        let of_producers = |name: &&String| {
-            !OF_CONSUMERS.contains(&name.as_str())
+    /// The properties of producers that are not the same in both.
+    pub(super) fn differences<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a str> {
+        let of_producers = |name: &&str| {
+            !OF_CONSUMERS.contains(name)
                 && !["fetch.", "queued."]
                     .iter()
                     .any(|start| name.starts_with(start))
-                && !matches!(name.as_str(), "bootstrap.servers" | "metadata.broker.list")
+                && !matches!(*name, "bootstrap.servers" | "metadata.broker.list")
         };
-        let mut names = self.values.keys().chain(other.values.keys());
+        let names = self.values.keys().chain(other.values.keys());
         names
-            .find(|name| of_producers(name) && self.values.get(*name) != other.values.get(*name))
             .map(String::as_str)
+            .filter(of_producers)
+            .filter(|name| self.get(name) != other.get(name))
+            .collect()
     }
 }
 

@@ -338,7 +338,7 @@ impl KafkaTransactions {
         ))
         .detail(format!("{}{since}", successor.who));
         match successor.process == system::process() {
-            true => error.hint("it is of this same process: tables that write to one cluster must name it by the same 'properties.bootstrap.servers'"),
+            true => error.hint("it is of this same process: tables that write to one cluster must name it by the same 'properties.bootstrap.servers' and as the same user, or have a 'sink.transactional-id-prefix' of their own"),
             false => error.hint("this one has stopped and written nothing since. Jobs that are to run beside each other need names of their own"),
         }
     }
@@ -358,12 +358,23 @@ impl Transactions for KafkaTransactions {
         let sink: &KafkaSink = any
             .downcast_ref()
             .ok_or_else(|| Error::internal(format!("{sink} does not write to Kafka")))?;
-        if let Some(name) = self.place.topic.properties.differs(&sink.properties) {
+        let differ = self.place.topic.properties.differences(&sink.properties);
+        if differ.contains("partitioner") {
             return Err(Error::user(format!(
-                "'properties.{name}' must be the same in all tables that the job writes to on {}: one transaction is written with one connection",
+                "'properties.partitioner' must be the same in all tables that the job writes to on {}: one connection writes its transactions",
                 self.place.system
             ))
-            .detail(format!("the topic '{}'", sink.topic)));
+            .detail(format!("the topic '{}'", sink.topic))
+            .hint("set 'sink.delivery-guarantee' to at-least-once, or 'sink.transactional-id-prefix' to something else for this table"));
+        }
+        if !differ.is_empty() {
+            let topic = &sink.topic;
+            tracing::warn!(
+                job = self.place.job,
+                topic,
+                ?differ,
+                "properties are those of another table: one connection writes the job's transactions"
+            );
         }
         self.ready()?;
         let outlet = Outlet::new(sink, self.producer()?)?;

@@ -459,15 +459,16 @@ fn properties_that_do_not_go_with_transactions_are_refused() {
     assert!(error.hint.unwrap().contains("sink.transactional-id-prefix"));
     let mut transactions = open(&quick(&broker, "orders", &[]));
     let given = [
-        ("properties.compression.type", "zstd"),
+        ("properties.partitioner", "random"),
         ("properties.fetch.min.bytes", "1"),
     ];
     let error = transactions
         .add(&sink(&quick(&broker, "orders", &given)))
         .unwrap_err();
-    assert!(error.message.contains("compression.type"), "{error}");
+    assert!(error.message.contains("properties.partitioner"), "{error}");
     let readers = [
         ("properties.group.id", "g"),
+        ("properties.linger.ms", "7"),
         ("properties.fetch.min.bytes", "1"),
     ];
     transactions
