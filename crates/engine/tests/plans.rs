@@ -42,8 +42,8 @@ fn only_the_wanted_fields_are_read() {
         "CREATE MATERIALIZED VIEW v AS SELECT o.buyer.city, COUNT(*) AS n FROM orders AS o GROUP BY o.buyer.city;",
         &expect![[r#"
             #1 View v key: city
-              #3 Aggregate keys=[__datafusion_extracted_1] [COUNT(*)] state: one entry for each __datafusion_extracted_1
-                #2 Source orders [buyer.city] datagen of 10000 rows/s <- exchange by [0]
+              #3 Aggregate keys=[buyer.city] [COUNT(*)] state: one entry for each buyer.city
+                #2 Source orders [buyer.city] datagen of 10000 rows/s <- exchange by buyer.city
         "#]],
     );
 }
@@ -55,10 +55,10 @@ fn windows_bound_their_state() {
          GROUP BY window_start, window_end, sku;",
         &expect![[r#"
             #6 Sink dropped blackhole
-              #5 Project: sku@0 AS sku, EXPR$1@1 AS n
-                #4 Project: sku@2 AS sku, count(Int64(1))@3 AS EXPR$1
+              #5 Project: sku, EXPR$1 AS n
+                #4 Project: sku, COUNT(*) AS EXPR$1
                   #3 WindowAggregate TUMBLE size=60000ms on ts keys=[sku] [COUNT(*)] state: until the watermark passes
-                    #2 Project: ts@1 AS ts, sku@0 AS sku <- exchange by [1]
+                    #2 Project: ts, sku <- exchange by sku
                       #1 Source orders [sku, ts] datagen of 10000 rows/s
         "#]],
     );
@@ -71,10 +71,10 @@ fn intervals_bound_joins() {
          ON o.id = s.order_id AND s.sts BETWEEN o.ts AND o.ts + INTERVAL '1' HOUR;",
         &expect![[r#"
             #1 View v key: whole row
-              #5 Project: id@0 AS id, sts@3 AS sts
-                #4 Join: left on id = order_id and sts@1 >= ts@0 AND sts@1 <= ts@0 + IntervalMonthDayNano { months: 0, days: 0, nanoseconds: 3600000000000 }, sts - ts in [0, 3600000] ms state: until the watermark passes
-                  #2 Source orders [id, ts] datagen of 10000 rows/s <- exchange by [0]
-                  #3 Source shipments [order_id, sts] datagen of 10000 rows/s <- exchange by [0]
+              #5 Project: id, sts
+                #4 Join: left on id = order_id and sts >= ts AND sts <= ts + INTERVAL '1' HOUR, sts - ts in [0, 3600000] ms state: until the watermark passes
+                  #2 Source orders [id, ts] datagen of 10000 rows/s <- exchange by id
+                  #3 Source shipments [order_id, sts] datagen of 10000 rows/s <- exchange by order_id
         "#]],
     );
 }
@@ -86,9 +86,9 @@ fn the_latest_row_of_a_key_is_a_top_1() {
          (SELECT *, ROW_NUMBER() OVER (PARTITION BY id ORDER BY ts DESC) AS rn FROM orders) WHERE rn = 1;",
         &expect![[r#"
             #1 View v key: id
-              #4 Project: id@0 AS id, qty@1 AS qty
+              #4 Project: id, qty
                 #3 TopK: first 1 of each id in order of ts DESC, append-only state: one entry for each id
-                  #2 Source orders [id, qty, ts] datagen of 10000 rows/s <- exchange by [0]
+                  #2 Source orders [id, qty, ts] datagen of 10000 rows/s <- exchange by id
         "#]],
     );
 }
@@ -97,15 +97,15 @@ fn the_latest_row_of_a_key_is_a_top_1() {
 fn rows_leave_as_time_passes() {
     check(
         "CREATE MATERIALIZED VIEW v AS SELECT sku, COUNT(*) AS n FROM orders WHERE ts > NOW() - INTERVAL '1' HOUR GROUP BY sku;",
-        &expect![[r##"
+        &expect![[r#"
             #1 View v key: sku
               #7 Aggregate keys=[sku] [COUNT(*)] state: one entry for each sku
-                #6 Project: sku@3 AS sku <- exchange by [0]
-                  #5 Project: buyer@0 AS buyer, id@1 AS id, qty@2 AS qty, sku@3 AS sku, ts@4 AS ts
-                    #4 TemporalFilter: NOW() < ts - IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: -3600000000000 }") state: until the clock passes
-                      #3 Project: buyer@0 AS buyer, id@1 AS id, qty@2 AS qty, sku@3 AS sku, ts@4 AS ts, CAST(ts@4 AS Timestamp(ms, "UTC")) - IntervalMonthDayNano { months: 0, days: 0, nanoseconds: -3600000000000 } AS ts - IntervalMonthDayNano("IntervalMonthDayNano { months: 0, days: 0, nanoseconds: -3600000000000 }")
+                #6 Project: sku <- exchange by sku
+                  #5 Project: buyer, id, qty, sku, ts
+                    #4 TemporalFilter: NOW() < CAST(ts AS TIMESTAMP_LTZ(3)) + INTERVAL '1' HOUR state: until the clock passes
+                      #3 Project: buyer, id, qty, sku, ts, CAST(ts AS TIMESTAMP_LTZ(3)) + INTERVAL '1' HOUR
                         #2 Source orders [buyer, id, qty, sku, ts] datagen of 10000 rows/s
-        "##]],
+        "#]],
     );
 }
 
@@ -126,6 +126,31 @@ fn rows_that_leave_with_the_clock_stay_above_closed_windows() {
     assert!(
         message.ends_with("can't be taken out of a window that has closed"),
         "{message}"
+    );
+}
+
+#[test]
+fn columns_have_the_names_that_people_gave() {
+    check(
+        "CREATE VIEW big AS SELECT sku, SUM(qty) AS units FROM orders WHERE qty > 2 OR qty IS NULL GROUP BY sku;
+         CREATE MATERIALIZED VIEW v AS
+         SELECT a.sku, a.units - b.units AS more, ROW_NUMBER() OVER (ORDER BY a.units + 1 DESC) AS place
+         FROM big AS a JOIN (SELECT sku, COUNT(*) AS units FROM orders GROUP BY sku) AS b ON a.sku = b.sku AND a.units > b.units;",
+        &expect![[r#"
+            #1 View v key: place
+              #12 Project: a.sku, CAST(a.units AS BIGINT) - b.units AS more, ROW_NUMBER() AS place
+                #11 TopK: all in order of a.units + 1 DESC state: every row of the input, for ever
+                  #10 Project: a.sku, a.units, b.units, a.units + 1 <- exchange to one worker
+                    #9 Project: a.sku, a.units, b.units
+                      #8 Join: inner on sku = sku and CAST(a.units AS BIGINT) > b.units state: every row of both inputs, for ever
+                        #5 Aggregate keys=[sku] [SUM(qty)] state: one entry for each sku
+                          #4 Project: sku, qty <- exchange by sku
+                            #3 Filter: qty > 2 OR qty IS NULL
+                              #2 Source orders [qty, sku] datagen of 10000 rows/s
+                        #7 Aggregate keys=[sku] [COUNT(*)] state: one entry for each sku
+                          #6 Project: sku <- exchange by sku
+                            #2 (above)
+        "#]],
     );
 }
 

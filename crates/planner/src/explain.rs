@@ -1,10 +1,13 @@
 //! EXPLAIN: the graph, inputs below what reads them, with keys, exchanges and what bounds each state.
 
+use arrow::datatypes::SchemaRef;
 use millstream_dataflow::Partitioning;
 use millstream_dataflow::graph::{Graph, Node, NodeId, NodeKind};
 use millstream_dataflow::operator::Bound;
+use millstream_dataflow::source::dead_letter_schema;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// A graph as text: one tree for each view and sink. A node that several read is printed once and then named by its number.
 pub fn explain(graph: &Graph) -> String {
@@ -44,7 +47,15 @@ fn tree(
     let indent = "  ".repeat(depth);
     let moved = match exchange {
         Partitioning::Any => String::new(),
-        Partitioning::Keys(keys) => format!(" <- exchange by {keys:?}"),
+        Partitioning::Keys(keys) => {
+            let schema = nodes.get(&id).and_then(|node| schema(node));
+            let name = |key: &usize| match &schema {
+                Some(schema) => schema.field(*key).name().clone(),
+                None => format!("column {}", key + 1),
+            };
+            let names: Vec<String> = keys.iter().map(name).collect();
+            format!(" <- exchange by {}", names.join(", "))
+        }
         Partitioning::Single => " <- exchange to one worker".to_owned(),
     };
     let Some(node) = nodes.get(&id) else {
@@ -59,6 +70,17 @@ fn tree(
     let _ = writeln!(text, "{indent}#{} {}{moved}", id.0, describe(node));
     for edge in &node.inputs {
         tree(nodes, edge.from, depth + 1, &edge.exchange, printed, text);
+    }
+}
+
+/// The columns of what a node gives.
+fn schema(node: &Node) -> Option<SchemaRef> {
+    match &node.kind {
+        NodeKind::Source(source) => Some(source.prepare.schema()),
+        NodeKind::Operator(spec) => Some(spec.schema()),
+        NodeKind::View(view) => Some(Arc::clone(&view.schema)),
+        NodeKind::DeadLetters(_) => Some(dead_letter_schema()),
+        NodeKind::Sink(_) => None,
     }
 }
 

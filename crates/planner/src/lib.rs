@@ -24,6 +24,7 @@ mod now;
 mod paths;
 mod reshape;
 mod source;
+mod text;
 mod time;
 pub mod types;
 mod unnest;

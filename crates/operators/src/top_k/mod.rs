@@ -201,7 +201,10 @@ impl fmt::Display for TopK {
             Rank::Rank => " by RANK",
             Rank::DenseRank => " by DENSE_RANK",
         };
-        write!(f, "TopK: first {}{rank}", self.limit)?;
+        match self.limit {
+            u64::MAX => write!(f, "TopK: all{rank}")?,
+            limit => write!(f, "TopK: first {limit}{rank}")?,
+        }
         if self.offset > 0 {
             write!(f, " after {}", self.offset)?;
         }

@@ -12,10 +12,10 @@ use millstream_operators::distinct;
 use std::sync::Arc;
 
 use super::rows::unaliased;
-use super::{Lowering, Stream, engine_schema, engine_type, unsupported};
+use super::{Lowering, Stream, engine_type, shown_schema, unsupported};
+use crate::aggregates;
 use crate::error::from_datafusion;
 use crate::time::{self, Role};
-use crate::{aggregates, expr};
 
 impl Lowering<'_> {
     pub(super) fn aggregate(&mut self, plan: &logical_expr::Aggregate) -> Result<Stream> {
@@ -37,7 +37,8 @@ impl Lowering<'_> {
         calls: &[Expr],
         names: &DFSchemaRef,
     ) -> Result<Stream> {
-        let schema = engine_schema(names);
+        let shown = keys.iter().chain(calls).map(|expr| input.shown(expr));
+        let schema = shown_schema(names, shown);
         let mut columns = Columns::new(input);
         let key_columns = keys
             .iter()
@@ -145,7 +146,8 @@ impl Lowering<'_> {
         for set in &sets {
             branches.push(self.grouping_set(plan, &all, set, &id_field)?);
         }
-        let schema = engine_schema(&plan.schema);
+        let shown = branches.first().into_iter().flat_map(Stream::shown_names);
+        let schema = shown_schema(&plan.schema, shown);
         let inputs: Vec<&Stream> = branches.iter().collect();
         let stream = self.stream(
             Arc::new(millstream_operators::union::Union::new(Arc::clone(&schema))),
@@ -257,9 +259,10 @@ impl<'a> Columns<'a> {
             None => expr.clone(),
         };
         let (_, found) = over.to_field(names.as_ref()).map_err(from_datafusion)?;
-        let field = Field::new(found.name(), engine_type(found.data_type()), true)
+        let shown = self.input.shown(expr);
+        let field = Field::new(shown, engine_type(found.data_type()), true)
             .with_metadata(found.metadata().clone());
-        let planned = expr::plan(&over, names, Some(field.data_type()))?;
+        let planned = Lowering::expr(self.input, expr, Some(field.data_type()))?;
         self.exprs.push((expr.clone(), planned, field));
         Ok(self.exprs.len() - 1)
     }

@@ -4,12 +4,12 @@ use arrow::datatypes::{Field, Schema};
 use datafusion::common::{DFSchema, NullEquality};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{self, Expr, JoinType};
-use millstream_dataflow::{Error, Result};
+use millstream_dataflow::{Error, Result, Spec};
 use millstream_operators::join::{Expiry, Join, Key, Kind, NotIn, Residual};
 use std::sync::Arc;
 
 use super::rows::column_of;
-use super::{Lowering, Stream, engine_schema, engine_type};
+use super::{Lowering, Stream, engine_type, shown_schema};
 use crate::error::from_datafusion;
 use crate::time::{self, Role};
 use crate::{expr, interval};
@@ -64,7 +64,9 @@ impl Lowering<'_> {
                 append_only = true;
             }
         }
-        let schema = engine_schema(&plan.schema);
+        let shown = spec.schema();
+        let shown = shown.fields().iter().map(|field| field.name().clone());
+        let schema = shown_schema(&plan.schema, shown);
         let stream = self.stream(Arc::new(spec), &[&left, &right], &plan.schema);
         let key = unique(kind, &left, &right, &left_keys, &right_keys, width);
         Ok(Stream {
@@ -98,7 +100,8 @@ impl Lowering<'_> {
         let kept = (0..plan.schema.fields().len())
             .map(|idx| column_of(&rows, idx))
             .collect();
-        let stream = self.project(&rows, kept, &plan.schema, engine_schema(&plan.schema))?;
+        let schema = shown_schema(&plan.schema, left.shown_names());
+        let stream = self.project(&rows, kept, &plan.schema, schema)?;
         Ok(Stream {
             append_only: false,
             key: left.key.clone(),
@@ -142,14 +145,11 @@ impl Lowering<'_> {
                     let (_, found) = key
                         .to_field(input.names.as_ref())
                         .map_err(from_datafusion)?;
+                    let field = Field::new(input.shown(key), engine_type(found.data_type()), true);
                     // A name that no query can have, and that is not in the other side either.
-                    let field = Field::new(
-                        format!("\u{1}key {} {}", self.graph.nodes.len(), fields.len()),
-                        engine_type(found.data_type()),
-                        true,
-                    );
-                    fields.push(field.clone());
-                    named.push((None, Arc::new(field)));
+                    let name = format!("\u{1}key {} {}", self.graph.nodes.len(), fields.len());
+                    named.push((None, Arc::new(field.clone().with_name(name))));
+                    fields.push(field);
                     exprs.push(Self::expr(
                         &input,
                         key,
@@ -217,9 +217,16 @@ fn residual(filter: &Expr, left: &Stream, right: &Stream) -> Result<Residual> {
     });
     let names = DFSchema::new_with_metadata(read.collect(), std::collections::HashMap::new())
         .map_err(from_datafusion)?;
+    let fields: Vec<_> = left
+        .schema
+        .fields()
+        .iter()
+        .chain(right.schema.fields())
+        .collect();
+    let shown: Vec<_> = columns.iter().map(|idx| Arc::clone(fields[*idx])).collect();
     Ok(Residual {
         columns,
-        predicate: expr::plan(filter, &names, None)?,
+        predicate: expr::plan_shown(filter, &names, &Schema::new(shown), None)?,
     })
 }
 

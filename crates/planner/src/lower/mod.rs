@@ -24,6 +24,7 @@ use crate::clock_filter::ClockFilter;
 use crate::error::from_datafusion;
 use crate::expr;
 use crate::paths::{self, Layout, Wanted};
+use crate::text;
 use crate::unnest::Unnest;
 use crate::window_tvf::WindowTvf;
 
@@ -72,6 +73,26 @@ pub(crate) struct Stream {
     pub key: Option<Vec<usize>>,
     /// Whether rows leave as the wall clock moves: then also after the watermark has passed them.
     pub clocked: bool,
+}
+
+impl Stream {
+    /// What people call a column that holds an expression over this stream: the query's name for it, or its text.
+    fn shown(&self, expr: &Expr) -> String {
+        match (expr, &self.layout) {
+            (Expr::Alias(alias), _) if !text::is_made_up(&alias.name) => alias.name.clone(),
+            (_, Some(layout)) => match layout.rewrite(expr.clone()) {
+                Ok(expr) => expr::sql(&expr, &layout.names, &layout.schema),
+                Err(_) => text::plain_sql(expr),
+            },
+            (_, None) => expr::sql(expr, &self.names, &self.schema),
+        }
+    }
+
+    /// The names of the columns for people.
+    fn shown_names(&self) -> impl Iterator<Item = String> {
+        let fields = self.schema.fields().iter();
+        fields.map(|field| field.name().clone())
+    }
 }
 
 /// Plans queries into one job: what runs already is shared.
@@ -202,6 +223,10 @@ impl Lowering<'_> {
         let stream = self
             .lower(plan)
             .map_err(|error| error.context(format!("view `{name}`")))?;
+        // What it is read by are the query's names.
+        let names = plan.schema().fields().iter();
+        let schema = renamed(&stream.schema, names.map(|field| field.name().clone()));
+        let stream = Stream { schema, ..stream };
         let key = stream.key.clone().unwrap_or_default();
         let exchange = match key.as_slice() {
             [] => Partitioning::Any,
@@ -392,7 +417,7 @@ impl Lowering<'_> {
                 &layout.names,
                 wanted,
             ),
-            None => expr::plan(expr, &stream.names, wanted),
+            None => expr::plan_shown(expr, &stream.names, &stream.schema, wanted),
         }
     }
 
@@ -429,6 +454,21 @@ pub fn engine_schema(names: &DFSchema) -> SchemaRef {
     let fields = names.fields().iter().map(|field| {
         Field::new(field.name(), engine_type(field.data_type()), true)
             .with_metadata(field.metadata().clone())
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The columns of a plan as the engine holds them, the first of them under other names.
+fn shown_schema(names: &DFSchema, shown: impl IntoIterator<Item = String>) -> SchemaRef {
+    renamed(&engine_schema(names), shown)
+}
+
+/// Columns, the first of them under other names.
+fn renamed(schema: &Schema, names: impl IntoIterator<Item = String>) -> SchemaRef {
+    let mut names = names.into_iter();
+    let fields = schema.fields().iter().map(|field| match names.next() {
+        Some(name) => Arc::new(field.as_ref().clone().with_name(name)),
+        None => Arc::clone(field),
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::aggregate::{Columns, below};
 use super::rows::{column_of, unaliased};
-use super::{Lowering, Stream, engine_schema, unsupported};
+use super::{Lowering, Stream, shown_schema, unsupported};
 use crate::time::{self, Role};
 
 impl Lowering<'_> {
@@ -58,7 +58,8 @@ impl Lowering<'_> {
             [order] if order.asc => columns.add(&order.expr)?,
             _ => return Err(unordered()),
         };
-        let schema = engine_schema(&window.schema);
+        let calls_shown = window.window_expr.iter().map(|call| input.shown(call));
+        let schema = shown_schema(&window.schema, input.shown_names().chain(calls_shown));
         let mut planned = Vec::new();
         for (call, field) in calls.iter().zip(&schema.fields()[width..]) {
             planned.push(columns.call(&as_aggregate(call)?, field)?);

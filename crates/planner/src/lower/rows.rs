@@ -10,7 +10,7 @@ use millstream_operators::{filter, project, union, unnest};
 use std::sync::Arc;
 
 use super::aggregate::Columns;
-use super::{Lowering, Stream, engine_schema, engine_type, top_k, unsupported};
+use super::{Lowering, Stream, engine_schema, engine_type, shown_schema, top_k, unsupported};
 use crate::paths::Layout;
 use crate::unnest::Unnest;
 use crate::{expr, now, time};
@@ -31,7 +31,7 @@ impl Lowering<'_> {
         exprs: &[Expr],
         names: &DFSchemaRef,
     ) -> Result<Stream> {
-        let schema = engine_schema(names);
+        let schema = shown_schema(names, exprs.iter().map(|expr| input.shown(expr)));
         let is_stamp = |expr: &Expr| now::is_proctime(unaliased(expr));
         let planned = exprs
             .iter()
@@ -158,10 +158,13 @@ impl Lowering<'_> {
     }
 
     pub(super) fn union(&mut self, plan: &Union) -> Result<Stream> {
-        let schema = engine_schema(&plan.schema);
+        let mut schema = engine_schema(&plan.schema);
         let mut inputs = Vec::new();
         for input in &plan.inputs {
             let stream = self.lower(input)?;
+            if inputs.is_empty() {
+                schema = shown_schema(&plan.schema, stream.shown_names());
+            }
             let exprs = input
                 .schema()
                 .columns()
@@ -200,7 +203,7 @@ impl Lowering<'_> {
         let names = datafusion::logical_expr::UserDefinedLogicalNodeCore::schema(plan);
         let stream = self.stream(Arc::new(spec), &[&rows], names);
         Ok(Stream {
-            schema: engine_schema(names),
+            schema: shown_schema(names, input.shown_names()),
             ..stream
         })
     }

@@ -93,7 +93,12 @@ impl Lowering<'_> {
                 )));
             }
             let read = datafusion::logical_expr::Expr::Column(rows.names.columns()[idx].clone());
-            exprs.push(expr::plan(&read, &rows.names, Some(column.data_type()))?);
+            exprs.push(expr::plan_shown(
+                &read,
+                &rows.names,
+                &rows.schema,
+                Some(column.data_type()),
+            )?);
         }
         let schema = Arc::new(Schema::new(
             columns

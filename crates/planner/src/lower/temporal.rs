@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::aggregate::Columns;
 use super::rows::column_of;
 use super::{Lowering, Stream};
-use crate::{interval, now};
+use crate::{interval, now, text};
 
 /// Whether an expression reads the clock.
 pub(super) fn has_now(expr: &Expr) -> bool {
@@ -79,7 +79,7 @@ impl Lowering<'_> {
 
 fn parse(expr: &Expr) -> Result<Vec<Condition>> {
     let refused = || {
-        Error::user(format!("the condition {expr} on the current time can't be maintained"))
+        Error::user(format!("the condition {} on the current time can't be maintained", text::plain_sql(expr)))
             .hint("write a comparison of one time with the clock, joined by AND: expires_at > NOW(), ts > NOW() - INTERVAL '1' HOUR")
     };
     match expr {
@@ -115,10 +115,10 @@ fn compare(time: &Expr, op: Operator, clock: &Expr) -> Option<Condition> {
     // An instant: a time without a zone is one of the session's.
     let instant = DataType::Timestamp(TimeUnit::Millisecond, Some(zone.into()));
     let time = Expr::Cast(Cast::new(Box::new(uncast(time).clone()), instant));
-    let time = if shift_ms == 0 {
-        time
-    } else {
-        time - interval_of(shift_ms)
+    let time = match shift_ms {
+        0 => time,
+        ahead @ 1.. => time - interval_of(ahead),
+        behind => time + interval_of(behind.saturating_neg()),
     };
     let (is_start, inclusive) = match op {
         Operator::Gt => (false, false),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::aggregate::Columns;
 use super::rows::unaliased;
-use super::{Lowering, Stream, engine_schema, unsupported};
+use super::{Lowering, Stream, shown_schema, unsupported};
 use crate::error::from_datafusion;
 use crate::time::{self, Role};
 
@@ -150,6 +150,8 @@ impl Lowering<'_> {
             }
         };
         let input = self.lower(&window.input)?;
+        let shown = window.window_expr.first().filter(|_| with_rank);
+        let shown = shown.map(|call| input.shown(call));
         let names = if with_rank {
             Arc::clone(&window.schema)
         } else {
@@ -162,7 +164,7 @@ impl Lowering<'_> {
                 partition: &params.partition_by,
                 order: &params.order_by,
                 rank,
-                with_rank,
+                shown,
                 limit,
                 offset: 0,
             },
@@ -202,8 +204,8 @@ impl Lowering<'_> {
             .offset(ranking.offset)
             .rank(ranking.rank)
             .output((0..width).collect());
-        if ranking.with_rank {
-            spec = spec.show_rank(names.field(width).name());
+        if let Some(name) = &ranking.shown {
+            spec = spec.show_rank(name);
         }
         if rows.append_only {
             spec = spec.append_only();
@@ -222,14 +224,14 @@ impl Lowering<'_> {
         let stream = self.stream(Arc::new(spec), &[&rows], names);
         let key = match (limit, ranking.rank) {
             (1, Rank::RowNumber) => Some(partition),
-            (_, Rank::RowNumber) if ranking.with_rank => {
+            (_, Rank::RowNumber) if ranking.shown.is_some() => {
                 Some(partition.into_iter().chain([width]).collect())
             }
             (_, Rank::RowNumber | Rank::Rank | Rank::DenseRank) => input.key.clone(),
         };
         let key = key.filter(|key: &Vec<usize>| key.iter().all(|idx| *idx < names.fields().len()));
         Ok(Stream {
-            schema: engine_schema(names),
+            schema: shown_schema(names, input.shown_names().chain(ranking.shown.clone())),
             append_only,
             key,
             ..stream
@@ -252,7 +254,7 @@ impl Lowering<'_> {
             partition: &[],
             order,
             rank: Rank::RowNumber,
-            with_rank: false,
+            shown: None,
             limit: fetch.map(|n| n as u64),
             offset: offset as u64,
         };
@@ -269,7 +271,7 @@ impl Lowering<'_> {
                     partition: &[],
                     order: &sort.expr,
                     rank: Rank::RowNumber,
-                    with_rank: false,
+                    shown: None,
                     limit: Some(fetch as u64),
                     offset: 0,
                 };
@@ -283,7 +285,8 @@ struct Ranking<'a> {
     partition: &'a [Expr],
     order: &'a [SortExpr],
     rank: Rank,
-    with_rank: bool,
+    /// What people call the rank, if it is a column.
+    shown: Option<String>,
     limit: Option<u64>,
     offset: u64,
 }

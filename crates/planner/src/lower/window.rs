@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use super::aggregate::Columns;
 use super::rows::unaliased;
-use super::{Lowering, Stream, engine_schema, unsupported};
+use super::{Lowering, Stream, shown_schema, unsupported};
 use crate::error::from_datafusion;
+use crate::text;
 use crate::time::{self, Role};
 use crate::window_tvf::{self, WindowTvf};
 
@@ -35,7 +36,7 @@ impl Lowering<'_> {
         }
         let time = columns.add(&windows.time)?;
         let rows = columns.finish(self)?;
-        let schema = engine_schema(windows_schema(windows));
+        let schema = shown_schema(windows_schema(windows), input.shown_names());
         let spec = Assign::new(Arc::clone(&rows.schema), windows.kind, time)?;
         let stream = self.stream(Arc::new(spec), &[&rows], windows_schema(windows));
         Ok(Stream { schema, ..stream })
@@ -72,7 +73,13 @@ impl Lowering<'_> {
         let mut columns = Columns::new(&input);
         let time_column = columns.add(&windows.time)?;
         let key_columns = columns.add_all(plain.iter().copied())?;
-        let schema = engine_schema(&plan.schema);
+        let shown_key = |(key, meant): (&Expr, &Expr)| match unaliased(key) {
+            Expr::Column(column) if !text::is_made_up(&column.name) => column.name.clone(),
+            _ => input.shown(meant),
+        };
+        let shown_keys = plan.group_expr.iter().zip(&keys).map(shown_key);
+        let shown = shown_keys.chain(calls.iter().map(|call| input.shown(call)));
+        let schema = shown_schema(&plan.schema, shown);
         let planned = calls
             .iter()
             .zip(&schema.fields()[keys.len()..])
