@@ -219,6 +219,8 @@ impl State {
             }
         };
         self.declared.planner.forget(&gone);
+        let is_gone = |sink: Option<NodeId>| sink.is_some_and(|sink| gone.contains(&sink));
+        self.declared.inserts.retain(|insert| !is_gone(insert.sink));
         self.graph.nodes.retain(|node| !gone.contains(&node.id));
         Ok(())
     }

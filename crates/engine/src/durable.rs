@@ -14,21 +14,42 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::engine::{Engine, State, from_runtime, parse};
-use crate::script::{Declarations, words};
+use crate::script::words;
 
 /// What a job was made from, oldest first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct History {
     /// The files that it was started with.
     pub files: String,
-    /// The statements that changed it since.
-    pub statements: Vec<String>,
+    /// What changed it since.
+    pub changes: Vec<Entry>,
+}
+
+/// Something that changed a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Entry {
+    /// A statement.
+    Statement(String),
+    /// It was started with other files.
+    Files(String),
+}
+
+impl History {
+    /// The files that the job was last started with.
+    pub(crate) fn newest_files(&self) -> &str {
+        let files = self.changes.iter().rev().find_map(|entry| match entry {
+            Entry::Files(text) => Some(text.as_str()),
+            Entry::Statement(_) => None,
+        });
+        files.unwrap_or(&self.files)
+    }
 }
 
 impl Engine {
     /// Runs files as a job that keeps checkpoints: goes on from the newest one that is whole, or begins.
     pub(crate) fn run_durable(&self, text: &str, url: &str) -> Result<Vec<String>> {
-        let given = self.inner.state.lock().declared.settings.clone();
+        let given = self.inner.state.lock().given.clone();
         let mut of_files = given.clone();
         for statement in &parse(text)? {
             if let Statement::Set(property) = &statement.node {
@@ -75,7 +96,7 @@ impl Engine {
         let mut state = self.inner.state.lock();
         state.history = Some(History {
             files: text.to_owned(),
-            statements: Vec::new(),
+            changes: Vec::new(),
         });
         let planned = state
             .take_file(text)
@@ -113,13 +134,22 @@ impl Engine {
     fn plan_again(&self, history: &History) -> Result<()> {
         {
             let mut state = self.inner.state.lock();
-            state.history = Some(history.clone());
+            state.history = Some(History {
+                files: history.files.clone(),
+                changes: Vec::new(),
+            });
             state.take_file(&history.files)?;
             state.start(&self.inner.config)?;
         }
-        for text in &history.statements {
-            for statement in &parse(text)? {
-                self.change_job(statement, text)?;
+        for entry in &history.changes {
+            match entry {
+                Entry::Files(text) => self.upgrade(text).map(drop)?,
+                Entry::Statement(text) => {
+                    for statement in &parse(text)? {
+                        self.change_job(statement, text)?;
+                        self.note(text.clone());
+                    }
+                }
             }
         }
         Ok(())
@@ -127,19 +157,30 @@ impl Engine {
 
     /// Makes the running job what these files say, if they are not what it was started with.
     fn take_files(&self, text: &str) -> Result<Vec<String>> {
-        let mut state = self.inner.state.lock();
-        let notes = std::mem::take(&mut state.declared.notes);
-        if state
-            .history
-            .as_ref()
-            .is_some_and(|history| history.files != text)
-        {
-            return Err(
-                Error::user("the files are not those that the state was made with")
-                    .hint("start with the old files, or with an empty state folder"),
-            );
+        let (mut notes, job, is_new) = {
+            let mut state = self.inner.state.lock();
+            let history = state.history.as_ref();
+            let is_new = history.is_some_and(|history| history.newest_files() != text);
+            let notes = std::mem::take(&mut state.declared.notes);
+            (notes, state.job.clone(), is_new)
+        };
+        if !is_new {
+            return Ok(notes);
+        }
+        let changes = self.upgrade(text)?;
+        notes.extend(changes.iter().map(ToString::to_string));
+        let history = self.inner.state.lock().history.clone().unwrap_or_default();
+        if let Some(job) = job {
+            job.save(in_json(&history)?).map_err(from_runtime)?;
         }
         Ok(notes)
+    }
+
+    fn note(&self, text: String) -> Option<History> {
+        let mut state = self.inner.state.lock();
+        let history = state.history.as_mut()?;
+        history.changes.push(Entry::Statement(text));
+        Some(history.clone())
     }
 
     /// Notes a statement that changed the job, and waits until a checkpoint holds that.
@@ -152,14 +193,11 @@ impl Engine {
                 | Statement::Describe { .. }
                 | Statement::Query(_)
         );
-        let (job, history) = {
-            let mut state = self.inner.state.lock();
-            let Some(history) = state.history.as_mut().filter(|_| !changes_nothing) else {
-                return Ok(());
-            };
-            history.statements.push(words(statement, text));
-            (state.job.clone(), state.history.clone())
-        };
+        if changes_nothing {
+            return Ok(());
+        }
+        let history = self.note(words(statement, text));
+        let job = self.inner.state.lock().job.clone();
         let (Some(job), Some(history)) = (job, history) else {
             return Ok(());
         };
@@ -199,18 +237,6 @@ impl State {
         let job = Job::recover(self.graph.clone(), self.job_config(config), durability)?;
         self.job = Some(Arc::new(job));
         Ok(())
-    }
-
-    fn new(settings: crate::settings::Settings) -> Self {
-        Self {
-            declared: Declarations {
-                settings,
-                ..Declarations::new()
-            },
-            graph: millstream_dataflow::graph::Graph::default(),
-            job: None,
-            history: None,
-        }
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crate::durable::History;
 use crate::script::{Declarations, located, words};
+use crate::settings::Settings;
 use crate::{ad_hoc, describe};
 
 /// How an engine runs.
@@ -80,21 +81,17 @@ pub(crate) struct State {
     pub job: Option<Arc<Job>>,
     /// What the job was made from, if it keeps checkpoints.
     pub history: Option<History>,
+    /// The settings that no file made.
+    pub given: Settings,
 }
 
 impl Engine {
     /// An engine that runs nothing yet.
     pub fn new(config: Config) -> Self {
-        let state = State {
-            declared: Declarations::new(),
-            graph: Graph::default(),
-            job: None,
-            history: None,
-        };
         Self {
             inner: Arc::new(Inner {
                 config,
-                state: Mutex::new(state),
+                state: Mutex::new(State::new(Settings::default())),
             }),
         }
     }
@@ -104,13 +101,9 @@ impl Engine {
     /// # Errors
     /// `User` for an unknown setting.
     pub fn set(&self, key: &str, value: &str) -> Result<()> {
-        self.inner
-            .state
-            .lock()
-            .declared
-            .settings
-            .set(key, value)
-            .map(drop)
+        let mut state = self.inner.state.lock();
+        state.given.set(key, value)?;
+        state.declared.settings.set(key, value).map(drop)
     }
 
     /// Runs a pipeline file: all its statements together, as one job. Gives notes for the user.
@@ -321,6 +314,20 @@ impl Engine {
 const QUERY_VIEW: &str = "\u{1}query";
 
 impl State {
+    /// Nothing, with these settings.
+    pub(crate) fn new(given: Settings) -> Self {
+        Self {
+            declared: Declarations {
+                settings: given.clone(),
+                ..Declarations::new()
+            },
+            graph: Graph::default(),
+            job: None,
+            history: None,
+            given,
+        }
+    }
+
     /// Takes all statements of a file.
     pub(crate) fn take_file(&mut self, text: &str) -> Result<()> {
         for statement in &parse(text)? {
@@ -331,7 +338,11 @@ impl State {
     }
 
     /// Takes a statement of a file.
-    fn take(&mut self, statement: &Spanned<Statement>, text: &str) -> Result<&'static str> {
+    pub(crate) fn take(
+        &mut self,
+        statement: &Spanned<Statement>,
+        text: &str,
+    ) -> Result<&'static str> {
         match &statement.node {
             Statement::Drop(drop) => self.drop_relation(drop).map(|_| "DROP"),
             Statement::Explain(_)
@@ -358,11 +369,13 @@ impl State {
         declared
             .planner
             .plan(&declared.catalog, queries)
+            .inspect(|planned| declared.place_inserts(&planned.graph.nodes))
             .inspect_err(|_| {
                 // What can't be planned is not declared either.
                 views
                     .iter()
                     .for_each(|name| drop(declared.catalog.remove(name)));
+                declared.place_inserts(&[]);
             })
     }
 

@@ -15,6 +15,7 @@ mod replace;
 mod script;
 mod serving;
 mod settings;
+mod upgrade;
 
 pub use engine::{Config, Engine, Response};
 pub use millstream_planner::from_datafusion;
@@ -22,3 +23,4 @@ pub use millstream_runtime::{Progress, SinkProgress};
 pub use provider::{CATALOG, SCHEMA};
 pub use script::{render, text_of};
 pub use serving::{Status, ViewStatus};
+pub use upgrade::{Change, Fate, saved_files};

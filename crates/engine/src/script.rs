@@ -1,7 +1,7 @@
 //! A whole pipeline file: its statements in order, then everything that computes as one job.
 
 use datafusion::logical_expr::LogicalPlan;
-use millstream_dataflow::graph::NodeId;
+use millstream_dataflow::graph::{Node, NodeId, NodeKind};
 use millstream_dataflow::{Error, Location, Result};
 use millstream_planner::catalog::{
     BadRecords, Content, Definition, MaterializedView, Relation, View,
@@ -22,8 +22,21 @@ pub(crate) struct Declarations {
     pub settings: Settings,
     /// What is to be computed from here on.
     pub queries: Vec<(Target, LogicalPlan)>,
+    /// All INSERTs, those that are to run among them.
+    pub inserts: Vec<Inserted>,
     /// What the user should know.
     pub notes: Vec<String>,
+}
+
+/// An INSERT.
+#[derive(Clone, Debug)]
+pub(crate) struct Inserted {
+    /// The table that it writes.
+    pub table: String,
+    /// Its query, and what that reads.
+    pub definition: Definition,
+    /// The node that writes, once it is planned.
+    pub sink: Option<NodeId>,
 }
 
 impl Declarations {
@@ -33,6 +46,7 @@ impl Declarations {
             planner: Planner::default(),
             settings: Settings::default(),
             queries: Vec::new(),
+            inserts: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -177,8 +191,8 @@ impl Declarations {
                 .inspect_err(|_| drop(self.catalog.remove(&name)))?;
         }
         if let Some(query) = query {
-            let plan = self.binder().query(&query.ast)?;
-            self.queries.push((Target::Insert { table: name }, plan));
+            let (plan, definition) = self.bind(&query, &[], query.ast.to_string())?;
+            self.add_insert(&name, plan, definition);
         }
         Ok(())
     }
@@ -254,24 +268,51 @@ impl Declarations {
             return Err(Error::user(format!("INSERT INTO `{table}`: OVERWRITE, PARTITION and OPTIONS are not supported"))
                 .hint("write INSERT INTO with the partition columns in the query, and options in CREATE TABLE"));
         }
-        let plan = self.binder().query(&insert.query.ast)?;
         let columns: Vec<&str> = insert
             .columns
             .iter()
             .map(|column| column.node.as_str())
             .collect();
+        let sql = format!("({}) {}", columns.join(", "), insert.query.ast);
+        let (plan, definition) = self.bind(&insert.query, &[], sql)?;
         let plan = if columns.is_empty() {
             plan
         } else {
             millstream_planner::arrange(plan, &columns, self.catalog.require(table)?, table)?
         };
-        self.queries.push((
-            Target::Insert {
-                table: table.to_owned(),
-            },
-            plan,
-        ));
+        self.add_insert(table, plan, definition);
         Ok(())
+    }
+
+    fn add_insert(&mut self, table: &str, plan: LogicalPlan, definition: Definition) {
+        let table = table.to_owned();
+        self.inserts.push(Inserted {
+            table: table.clone(),
+            definition,
+            sink: None,
+        });
+        self.queries.push((Target::Insert { table }, plan));
+    }
+
+    /// The INSERTs that were planned are written by these nodes, table by table in their order; others are given up.
+    pub(crate) fn place_inserts(&mut self, planned: &[Node]) {
+        let mut taken: Vec<NodeId> = Vec::new();
+        for insert in self
+            .inserts
+            .iter_mut()
+            .filter(|insert| insert.sink.is_none())
+        {
+            let writes = |node: &&Node| match &node.kind {
+                NodeKind::Sink(sink) => sink.table == insert.table && !taken.contains(&node.id),
+                NodeKind::Source(_)
+                | NodeKind::Operator(_)
+                | NodeKind::View(_)
+                | NodeKind::DeadLetters(_) => false,
+            };
+            insert.sink = planned.iter().find(writes).map(|node| node.id);
+            taken.extend(insert.sink);
+        }
+        self.inserts.retain(|insert| insert.sink.is_some());
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Eval(Eval),
     /// Check files: everything is planned, nothing runs
     Check(Check),
+    /// Tell what becomes of each view and INSERT when files change: what keeps its state, what is computed anew and from where
+    Plan(Plan),
     /// Print the graph of files: operators, keys, exchanges, and what bounds each operator's state
     Explain(Check),
 }
@@ -42,6 +44,20 @@ pub(crate) struct Check {
     #[command(flatten)]
     pub files: Files,
     /// A setting, as SET in a file would make it: kafka.bootstrap.servers=host:9092
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
+}
+
+/// What changes.
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// The old file and the new one; with --state the new files alone
+    #[arg(required = true, value_name = "OLD NEW")]
+    pub files: Vec<PathBuf>,
+    /// Compare with what the job of this state folder was last started with
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<String>,
+    /// A setting, as SET in a file would make it
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,
 }

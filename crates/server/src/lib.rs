@@ -15,6 +15,7 @@ mod eval;
 mod http;
 mod kafka;
 mod pgwire;
+mod plan;
 mod print;
 mod progress;
 mod query;
@@ -38,10 +39,11 @@ pub fn command() -> ExitCode {
     let logged = match cli.command {
         // It ends with what has failed.
         Command::Eval(_) => "warn,millstream_runtime::step=off",
-        Command::Run(_)
-        | Command::Demo(_)
+        Command::Run(_) => "warn,millstream_runtime::recovery=info",
+        Command::Demo(_)
         | Command::Replay(_)
         | Command::Check(_)
+        | Command::Plan(_)
         | Command::Explain(_) => "warn",
     };
     tracing_subscriber::fmt()
@@ -56,6 +58,7 @@ pub fn command() -> ExitCode {
         Command::Replay(replay) => replay::command(&replay),
         Command::Eval(eval) => eval::eval(&eval),
         Command::Check(files) => check::check(&files, false),
+        Command::Plan(files) => plan::plan(&files),
         Command::Explain(files) => check::check(&files, true),
     };
     match done {

@@ -58,19 +58,21 @@ pub(crate) fn run(run: &Run) -> Result<(), String> {
     stop(engine, Some(server), broker);
     match fenced {
         None => Ok(()),
-        Some(error) => Err(format!("stopped, as another process runs this job now: {error}")),
+        Some(error) => Err(format!(
+            "stopped, as another process runs this job now: {error}"
+        )),
     }
 }
 
 /// Where the parts of a process keep what outlives it.
-struct StatePlace {
-    checkpoints: String,
+pub(crate) struct StatePlace {
+    pub checkpoints: String,
     /// The embedded broker's log; on an object store it has none, and keeps it for as long as it runs.
-    kafka: Option<PathBuf>,
+    pub kafka: Option<PathBuf>,
 }
 
 impl StatePlace {
-    fn new(state: &str) -> Result<Self, String> {
+    pub(crate) fn new(state: &str) -> Result<Self, String> {
         if state.contains("://") && !state.starts_with("file://") {
             let checkpoints = format!("{}/checkpoints", state.trim_end_matches('/'));
             return Ok(Self {
