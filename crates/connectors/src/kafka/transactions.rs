@@ -38,10 +38,12 @@ const PART_MAX: usize = 256 << 10;
 
 /// How long the first producers may take to begin. librdkafka asks only each half second whether what an earlier producer left
 /// open has been aborted, or a coordinator was found; a new producer asks at once.
-const FIRST_WAITS: [Duration; 3] = [
-    Duration::from_millis(60),
+const FIRST_WAITS: [Duration; 5] = [
+    Duration::from_millis(80),
     Duration::from_millis(120),
-    Duration::from_millis(240),
+    Duration::from_millis(200),
+    Duration::from_millis(300),
+    Duration::from_millis(400),
 ];
 
 /// How long a commit whose answer was lost waits before it asks again for what became of it.
