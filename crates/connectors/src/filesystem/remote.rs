@@ -7,10 +7,13 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::memory::InMemory;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as ObjectPath;
-use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode};
+use object_store::{
+    ClientConfigKey, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode, RetryConfig,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use url::Url;
 
@@ -49,7 +52,9 @@ impl Remote {
             ObjectStoreScheme::parse(&url).map_err(|error| invalid(error.to_string()))?;
         let store: Arc<dyn Store> = match kind {
             ObjectStoreScheme::AmazonS3 => {
-                let mut builder = AmazonS3Builder::new().with_url(url.as_str());
+                let mut builder = AmazonS3Builder::new()
+                    .with_url(url.as_str())
+                    .with_retry(patience());
                 for (key, value) in store_options(store)? {
                     builder = builder.with_config(key, value);
                 }
@@ -242,6 +247,15 @@ impl Remote {
             return Err(no_such_file(&name));
         }
         Ok(listed.iter().map(|meta| self.entry(meta)).collect())
+    }
+}
+
+/// How long the client tries by itself. Who called tries again too, and shows why meanwhile: that must not take minutes.
+fn patience() -> RetryConfig {
+    RetryConfig {
+        max_retries: 5,
+        retry_timeout: Duration::from_secs(20),
+        ..RetryConfig::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A table as its readers see it: which staged files appear, and which of them its list names.
 //!
 //! ```text
-//! publish   show each file -> commit those that the list does not name yet
+//! publish   the files that the list does not name yet: show each -> commit them
 //! go back   take out what the list names and the checkpoint does not know
 //! ```
 //!
@@ -12,7 +12,7 @@ use super::disk;
 use super::log::{Commit, ListFormat, Log, Since};
 use super::output::Staging;
 use super::prepared::{DataFile, Prepared};
-use millstream_dataflow::{Error, Kind, Result};
+use millstream_dataflow::{Error, Result};
 use std::collections::BTreeSet;
 
 /// How often a commit tries the next number before it lets other writers have their way for a while.
@@ -42,7 +42,7 @@ impl Destination {
         for file in files {
             staging.show(&file.path, file.bytes, file.upload.as_ref())?;
         }
-        self.sync(files)
+        self.sync(files.iter())
     }
 
     /// Makes what was prepared visible. Doing it again changes nothing.
@@ -50,29 +50,13 @@ impl Destination {
         if prepared.files.is_empty() {
             return Ok(());
         }
-        let staging = Staging::new(&self.location, &prepared.writer);
-        let (mut first_time, mut gone) = (true, None);
-        for file in &prepared.files {
-            match staging.show(&file.path, file.bytes, file.upload.as_ref()) {
-                Ok(shown) => first_time &= shown,
-                // Published long ago, and since then removed by someone who may?
-                Err(error) if error.kind == Kind::Internal => {
-                    gone.get_or_insert((&file.path, error));
-                    first_time = false;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.sync(&prepared.files)?;
-        let mut committed = match first_time {
+        // Only the list knows whether it was done before: a file that has appeared may not be in it, and one that is may
+        // have been replaced by others since.
+        let mut committed = match self.log.is_at(prepared.mark) {
             true => BTreeSet::new(),
             false => self.log.since(prepared.mark, &prepared.writer)?.files,
         };
-        if let Some((path, error)) = gone
-            && !committed.contains(path)
-        {
-            return Err(error);
-        }
+        let staging = Staging::new(&self.location, &prepared.writer);
         for _ in 0..TRIES {
             let missing = prepared.files.iter();
             let missing: Vec<&DataFile> = missing
@@ -81,6 +65,10 @@ impl Destination {
             if missing.is_empty() {
                 return Ok(());
             }
+            for file in &missing {
+                staging.show(&file.path, file.bytes, file.upload.as_ref())?;
+            }
+            self.sync(missing.iter().copied())?;
             let commit = Commit {
                 writer: &prepared.writer,
                 number: prepared.number,
@@ -153,12 +141,11 @@ impl Destination {
     }
 
     /// The names of files that have appeared are durable.
-    fn sync(&self, files: &[DataFile]) -> Result<()> {
+    fn sync<'a>(&self, files: impl Iterator<Item = &'a DataFile>) -> Result<()> {
         let Location::Local(root) = &self.location else {
             return Ok(());
         };
         let folders: BTreeSet<&str> = files
-            .iter()
             .map(|file| file.path.rsplit_once('/').map_or("", |(folder, _)| folder))
             .collect();
         for folder in folders {

@@ -108,23 +108,22 @@ impl Directories {
 fn text(key: &ArrayRef) -> Result<ArrayRef> {
     let utc = match key.data_type() {
         DataType::Timestamp(unit, Some(_)) => {
-            cast(key, &DataType::Timestamp(*unit, Some("UTC".into())))?
+            cast(key, &DataType::Timestamp(*unit, Some("+00:00".into())))?
         }
         _ => ArrayRef::clone(key),
     };
     Ok(cast(&utc, &DataType::Utf8)?)
 }
 
-/// Percent-encodes what would be taken for another directory, a glob or an escape.
+/// Percent-encodes what would be taken for another directory, a glob or an escape, and what one tool or another stumbles
+/// over in a path: all of ASCII but letters, digits, `-`, `_`, `.` and spaces.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '/' | '\\' | '=' | '%' | ':' | '*' | '?' | '[' | ']' | '{' | '}' | '#' | '"' | '\''
-            | '^' => {
-                out.push_str(&format!("%{:02X}", c as u32));
-            }
-            c if c.is_control() => out.push_str(&format!("%{:02X}", c as u32)),
+            '-' | '_' | '.' | ' ' => out.push(c),
+            c if c.is_ascii_alphanumeric() => out.push(c),
+            c if c.is_ascii() => out.push_str(&format!("%{:02X}", c as u32)),
             c => out.push(c),
         }
     }

@@ -48,6 +48,17 @@ pub(super) fn create_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Resul
     Ok(false)
 }
 
+/// Writes a small file that appears whole, in place of the one of this name.
+pub(super) fn replace_whole(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let draft = folder.join(format!(".{name}.{}", super::writer::unique()));
+    let written = write_draft(&draft, bytes).and_then(|()| fs::rename(&draft, folder.join(name)));
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written?;
+    sync_folder(folder)
+}
+
 fn write_draft(draft: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(draft)?;
     file.write_all(bytes)?;

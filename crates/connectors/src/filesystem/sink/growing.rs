@@ -12,6 +12,7 @@ use flate2::write::GzEncoder;
 use millstream_dataflow::format::Encoder;
 use millstream_dataflow::{Delta, Error, Result, Weights};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value};
@@ -92,8 +93,11 @@ impl Growing {
             }
             Content::Parquet(properties) => {
                 let schema = Arc::clone(&sink.schema);
-                let writer =
-                    ArrowWriter::try_new(output, schema, Some(WriterProperties::clone(properties)));
+                // Many readers that find Arrow's schema in a file cannot do much with its view types.
+                let options = ArrowWriterOptions::new()
+                    .with_properties(WriterProperties::clone(properties))
+                    .with_skip_arrow_metadata(true);
+                let writer = ArrowWriter::try_new_with_options(output, schema, options);
                 Body::Parquet(Box::new(
                     writer.map_err(|error| parquet_error(&name, &error))?,
                 ))

@@ -111,6 +111,11 @@ impl Log {
         Ok(next)
     }
 
+    /// Whether nothing is known to have been committed from a number on.
+    pub(super) fn is_at(&self, number: u64) -> bool {
+        self.next == Some(number)
+    }
+
     /// Commits under a number, or a higher one that is known to be free; `false`: it is taken.
     pub(super) fn commit(&mut self, from: u64, commit: &Commit) -> Result<bool> {
         let number = self.next.unwrap_or(from).max(from);
@@ -121,10 +126,12 @@ impl Log {
         };
         let created = self.records.create(number, bytes)?;
         self.next = Some(number + u64::from(created));
-        if !created {
-            // What is there may be the table's definition.
-            self.checked = false;
+        match &self.format {
+            ListFormat::Delta(_) if created => delta::sum_up(&self.records, number),
+            ListFormat::Delta(_) | ListFormat::Manifest => {}
         }
+        // What is there may be the table's definition.
+        self.checked &= created;
         Ok(created)
     }
 

@@ -103,18 +103,17 @@ impl Staging {
         disk::sync_folder(&folder).map_err(|error| sync_error(folder.display(), &error))
     }
 
-    /// Makes a staged file visible. Doing it again changes nothing. Gives whether it was not visible before. Locally its
-    /// new name is durable when its folder has been synced.
+    /// Makes a staged file visible. Doing it again changes nothing. Locally its new name is durable when its folder has
+    /// been synced.
     ///
     /// # Errors
     /// `Internal`: the file is neither staged nor visible.
-    pub(super) fn show(&self, name: &str, bytes: u64, uploaded: Option<&Uploaded>) -> Result<bool> {
+    pub(super) fn show(&self, name: &str, bytes: u64, uploaded: Option<&Uploaded>) -> Result<()> {
         match (&self.location, uploaded) {
             (Location::Local(root), _) => self.rename(root, name),
             (Location::Remote(remote), Some(uploaded)) => {
-                let shown = uploaded.complete(remote, name, bytes)?;
-                remote.delete(&self.note(name))?;
-                Ok(shown)
+                uploaded.complete(remote, name, bytes)?;
+                remote.delete(&self.note(name))
             }
             (Location::Remote(_), None) => Err(Error::internal(format!(
                 "the file '{name}' was prepared for a local folder, not for '{}'",
@@ -123,16 +122,16 @@ impl Staging {
         }
     }
 
-    fn rename(&self, root: &Path, name: &str) -> Result<bool> {
+    fn rename(&self, root: &Path, name: &str) -> Result<()> {
         let (from, to) = (self.local(root, name), root.join(name));
         let failed = |error: io::Error| write_error(to.display(), &error);
         if let Some(folder) = to.parent() {
             disk::make_folder(folder).map_err(failed)?;
         }
         match fs::rename(&from, &to) {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(()),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-            Err(_) if to.exists() => Ok(false),
+            Err(_) if to.exists() => Ok(()),
             Err(error) => {
                 let gone = format!("the file '{}' is gone", from.display());
                 Err(Error::internal(gone).detail(error.to_string()))

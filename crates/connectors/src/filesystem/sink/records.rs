@@ -1,7 +1,7 @@
 //! A folder of numbered records, each created once and never changed: whoever creates a number first has it.
 
 use super::super::location::Location;
-use super::disk::{create_whole, write_error};
+use super::disk::{create_whole, replace_whole, write_error};
 use bytes::Bytes;
 use millstream_dataflow::{Error, Result};
 use std::fs;
@@ -82,6 +82,18 @@ impl Records {
                 }
             }
             Location::Remote(remote) => remote.get(&format!("{}/{name}", self.folder)),
+        }
+    }
+
+    /// Writes another file of the folder, in place of what is there.
+    pub(super) fn replace_name(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        match &self.location {
+            Location::Local(root) => {
+                let folder = root.join(self.folder);
+                replace_whole(&folder, name, &bytes)
+                    .map_err(|error| write_error(folder.join(name).display(), &error))
+            }
+            Location::Remote(remote) => remote.put(&format!("{}/{name}", self.folder), bytes),
         }
     }
 

@@ -149,11 +149,11 @@ impl Upload {
 }
 
 impl Uploaded {
-    /// Makes the object appear. Doing it again changes nothing. Gives whether it was not there before.
+    /// Makes the object appear. Doing it again changes nothing.
     ///
     /// # Errors
     /// `Internal`: neither the upload nor the object is there.
-    pub(super) fn complete(&self, remote: &Remote, name: &str, bytes: u64) -> Result<bool> {
+    pub(super) fn complete(&self, remote: &Remote, name: &str, bytes: u64) -> Result<()> {
         let path = remote.child(name)?;
         let store = remote.store();
         let parts = self.parts.iter().map(|part| PartId {
@@ -163,11 +163,11 @@ impl Uploaded {
         let completed =
             runtime.block_on(store.complete_multipart(&path, &self.id, parts.collect()));
         let Err(error) = completed else {
-            return Ok(true);
+            return Ok(());
         };
         // Its name is of this upload alone: an object there is what it became.
         match remote.size(&path)? {
-            Some(size) if size == bytes => Ok(false),
+            Some(size) if size == bytes => Ok(()),
             Some(size) => Err(Error::internal(format!(
                 "the file '{path}' has {size} bytes, but {bytes} were written"
             ))),

@@ -11,7 +11,7 @@ use object_store::{
     ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
@@ -28,6 +28,8 @@ pub(super) enum Fault {
 struct State {
     uploads: BTreeMap<String, BTreeMap<usize, Bytes>>,
     begun: usize,
+    /// What completing again says is up to the store: that it is done, for these, or that there is no such upload.
+    remembered: BTreeSet<String>,
     /// After so many requests that write one fails, or with `down` all.
     until: Option<(usize, Fault)>,
     down: bool,
@@ -121,6 +123,9 @@ impl MultipartStore for Faulty {
             state.begun += 1;
             let id = format!("upload-{}", state.begun);
             state.uploads.insert(id.clone(), BTreeMap::new());
+            if state.begun % 2 == 0 {
+                state.remembered.insert(id.clone());
+            }
             Ok(id)
         })
     }
@@ -152,7 +157,14 @@ impl MultipartStore for Faulty {
         if fault == Some(Fault::Refused) {
             return Err(failure());
         }
-        let upload = self.state().uploads.remove(id).ok_or_else(|| gone(path))?;
+        let upload = self.state().uploads.remove(id);
+        if upload.is_none() && self.state().remembered.contains(id) {
+            return self.objects.head(path).await.map(|_| PutResult {
+                e_tag: None,
+                version: None,
+            });
+        }
+        let upload = upload.ok_or_else(|| gone(path))?;
         for (idx, part) in parts.iter().enumerate() {
             assert_eq!(part.content_id, format!("{id}/{idx}"));
         }
