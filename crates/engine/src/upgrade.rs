@@ -297,15 +297,24 @@ fn own_change(name: &str, relation: &Relation, after: &Catalog) -> Option<String
 
 /// A statement without regard to how it is laid out.
 fn canonical(sql: &str) -> String {
-    match parse(sql) {
-        Ok(statements) if !statements.is_empty() => {
-            let each = statements
-                .iter()
-                .map(|statement| statement.node.to_string());
-            each.collect::<Vec<_>>().join("; ")
+    let Ok(statements) = parse(sql) else {
+        return sql.to_owned();
+    };
+    let text = |statement: &Spanned<Statement>| match &statement.node {
+        Statement::CreateView(create) => {
+            let columns = create.columns.iter().map(|column| &column.name.node);
+            let columns: Vec<&str> = columns.map(String::as_str).collect();
+            format!("({}) {}", columns.join(", "), create.query.ast)
         }
-        _ => sql.to_owned(),
-    }
+        Statement::CreateMaterializedView(create) => {
+            let columns = create.columns.iter().map(|column| &column.name.node);
+            let columns: Vec<&str> = columns.map(String::as_str).collect();
+            format!("({}) {}", columns.join(", "), create.query.ast)
+        }
+        other => other.to_string(),
+    };
+    let each: Vec<String> = statements.iter().map(text).collect();
+    each.join("; ")
 }
 
 /// Why an INSERT has to begin anew although it says the same.

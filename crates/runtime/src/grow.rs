@@ -85,6 +85,7 @@ impl Job {
     /// When the addition does not fit the graph, an input has failed or is still catching up itself. What goes wrong
     /// later is told by [`Extension::wait`] and by readers of the new views.
     pub fn extend(&self, addition: Graph) -> Result<Extension> {
+        self.wait_recovered()?;
         let openings = partitions(&addition)?;
         let extension = Extension::default();
         let shared = Arc::clone(&self.shared);

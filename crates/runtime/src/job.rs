@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     ended_changed: Condvar,
     pub(crate) stepper: OnceLock<ThreadId>,
     pub(crate) fenced: OnceLock<dataflow::Error>,
+    /// Whether there is nothing to recover any more.
+    is_recovered: AtomicBool,
     checkpoint: Mutex<CheckpointProgress>,
     config: Config,
 }
@@ -196,6 +198,26 @@ impl Job {
         }
     }
 
+    /// Waits until the job stands where the one before it stood.
+    ///
+    /// # Errors
+    /// When it never will.
+    pub fn wait_recovered(&self) -> Result<()> {
+        let shared = &self.shared;
+        let mut ended = shared.ended.lock();
+        while !shared.is_recovered.load(SeqCst) {
+            let failure = ended.as_ref().and_then(|failures| failures.first());
+            if let Some(failure) = failure {
+                return Err(Error::Failed(failure.clone()));
+            }
+            if shared.is_stopped.load(SeqCst) {
+                return Err(Error::Stopped);
+            }
+            shared.ended_changed.wait(&mut ended);
+        }
+        Ok(())
+    }
+
     /// Why the job has stopped for good: another one has taken its place.
     pub fn fenced(&self) -> Option<&dataflow::Error> {
         self.shared.fenced.get()
@@ -322,6 +344,13 @@ impl Shared {
     pub(crate) fn stepped(&self, step: Step, rows: usize) {
         self.step.store(step.0, SeqCst);
         self.rows.fetch_add(rows as u64, SeqCst);
+    }
+
+    pub(crate) fn recovered(&self) {
+        let ended = self.ended.lock();
+        self.is_recovered.store(true, SeqCst);
+        drop(ended);
+        self.ended_changed.notify_all();
     }
 
     /// Steps waited for a checkpoint.
@@ -453,6 +482,7 @@ fn assemble(
         ended_changed: Condvar::new(),
         stepper: OnceLock::new(),
         fenced: OnceLock::new(),
+        is_recovered: AtomicBool::new(keeping.is_none()),
         checkpoint: Mutex::default(),
         config: config.clone(),
     });

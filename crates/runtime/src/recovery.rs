@@ -314,6 +314,7 @@ impl Driver {
     }
 
     fn recovered(&mut self, recovery: &Recovery) {
+        self.shared.recovered();
         if let Some(saved) = &recovery.saved {
             let took = self.config.clock.elapsed().saturating_sub(recovery.began);
             tracing::info!(

@@ -14,6 +14,7 @@ impl Job {
     /// # Errors
     /// When others need them: then nothing is removed.
     pub fn remove(&self, nodes: &[NodeId]) -> Result<Vec<NodeId>> {
+        self.wait_recovered()?;
         let nodes: HashSet<NodeId> = nodes.iter().copied().collect();
         self.call(move |driver| driver.remove(&nodes))?
     }

@@ -6,6 +6,9 @@ use crate::run::{StatePlace, engine};
 use millstream_engine::{render, saved_files};
 use std::io::Write;
 
+/// The setting that names the brokers of tables that name none.
+const BROKERS: &str = "kafka.bootstrap.servers";
+
 /// Compares and prints a line for each.
 pub(crate) fn plan(plan: &Plan) -> Result<(), String> {
     let (old, new, name) = match (&plan.state, plan.files.as_slice()) {
@@ -27,6 +30,12 @@ pub(crate) fn plan(plan: &Plan) -> Result<(), String> {
         }
     };
     let engine = engine(None, None, None, &plan.set)?;
+    if !plan.set.iter().any(|(key, _)| key == BROKERS) {
+        // Nothing is read here, and a command line may name them where the files don't.
+        engine
+            .set(BROKERS, "localhost:9092")
+            .map_err(|error| error.to_string())?;
+    }
     let changes = engine
         .compare(&old, &new)
         .map_err(|error| render(&error, &new, &name))?;
