@@ -104,6 +104,14 @@ pub(crate) fn infix(flink: &Flink, parser: &mut Parser<'_>, left: &Expr) -> Opti
     if at_words(parser, &["IS", "JSON"]) || at_words(parser, &["IS", "NOT", "JSON"]) {
         return Some(Ok(json::is_json(parser, left.clone())));
     }
+    for (words, is_not) in [
+        (&["IS", "DISTINCT", "FROM"][..], false),
+        (&["IS", "NOT", "DISTINCT", "FROM"][..], true),
+    ] {
+        if eat(parser, words) {
+            return Some(distinct_from(flink, parser, left, is_not));
+        }
+    }
     let at = usize::from(negated);
     let word = |n| word_at(parser, n).unwrap_or_default();
     if !word(at).eq_ignore_ascii_case("BETWEEN") {
@@ -117,6 +125,22 @@ pub(crate) fn infix(flink: &Flink, parser: &mut Parser<'_>, left: &Expr) -> Opti
         parser.advance_token();
     }
     Some(between(flink, parser, left, symmetric, negated))
+}
+
+/// `left IS [NOT] DISTINCT FROM right`, which binds like `=`: sqlparser takes all that follows for its right side.
+fn distinct_from(
+    flink: &Flink,
+    parser: &mut Parser<'_>,
+    left: &Expr,
+    is_not: bool,
+) -> Result<Expr> {
+    let right = Box::new(parser.parse_subexpr(flink.prec_value(Precedence::Eq))?);
+    let left = Box::new(left.clone());
+    Ok(if is_not {
+        Expr::IsNotDistinctFrom(left, right)
+    } else {
+        Expr::IsDistinctFrom(left, right)
+    })
 }
 
 fn between(

@@ -33,6 +33,20 @@ async fn values_as_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn distinct_from_binds_before_and_and_or() {
+    let running = Running::start();
+    let client = running.client().await;
+    assert_eq!(
+        simple(
+            &client,
+            "SELECT 1 IS DISTINCT FROM 1 OR true, 1 IS NOT DISTINCT FROM 2 AND false, 1 IS DISTINCT FROM (1 + 1)"
+        )
+        .await,
+        ["t|f|t"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn values_as_bytes() {
     let running = Running::start();
     let client = running.client().await;

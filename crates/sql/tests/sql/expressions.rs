@@ -48,6 +48,33 @@ fn casts() {
 }
 
 #[test]
+fn distinct_from_binds_like_a_comparison() {
+    use sqlparser::ast::{BinaryOperator, Expr};
+    for text in [
+        "a IS DISTINCT FROM b OR c",
+        "a IS NOT DISTINCT FROM b AND c",
+        "NOT a IS DISTINCT FROM b + 1 OR c = d",
+        "a = 1 AND b IS DISTINCT FROM c AND d",
+        "a is not distinct from b = c",
+    ] {
+        let ast = parse_expression(text).unwrap().ast;
+        let Expr::BinaryOp { right, op, .. } = &ast else {
+            panic!("{text}: {ast:?}");
+        };
+        assert!(
+            matches!(
+                op,
+                BinaryOperator::Or | BinaryOperator::And | BinaryOperator::Eq
+            ),
+            "{text}"
+        );
+        assert!(!right.to_string().contains("DISTINCT"), "{text}: {right}");
+    }
+    let ast = parse_expression("a IS DISTINCT FROM (b OR c)").unwrap().ast;
+    assert!(matches!(ast, Expr::IsDistinctFrom(..)), "{ast:?}");
+}
+
+#[test]
 fn intervals() {
     check(
         &[
