@@ -32,8 +32,9 @@ class World:
         self.sql = self.write_sql("ledger.sql", orders=orders)
         self.settings = {
             "kafka.bootstrap.servers": servers or cluster.servers,
-            "checkpoint.interval": "500 ms",
+            "execution.checkpointing.interval": "500 ms",
             "sink.commit-interval": "10 ms",
+            "pipeline.name": self.prefix.strip("-"),
             **(settings or {}),
         }
         for key in options.without:

@@ -204,7 +204,7 @@ def slow_sink(lab):
 
 @scenario("E10", "SIGTERM makes a last checkpoint; the job goes on from it without running steps again")
 def terminated(lab):
-    with lab.world("E10", settings={"checkpoint.interval": "1 h"}) as world:
+    with lab.world("E10", settings={"execution.checkpointing.interval": "1 h"}) as world:
         world.start()
         for _ in range(3):
             world.wait_orders(400)
