@@ -106,8 +106,8 @@ impl Remote {
     }
 
     /// The size of an object, if there is one.
-    pub(super) fn size(&self, path: &ObjectPath) -> Result<Option<u64>> {
-        match runtime()?.block_on(self.store.head(path)) {
+    pub(super) async fn size(&self, path: &ObjectPath) -> Result<Option<u64>> {
+        match self.store.head(path).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(store_error(
@@ -118,10 +118,10 @@ impl Remote {
     }
 
     /// A small object of this name under this place, if there is one.
-    pub(super) fn get(&self, name: &str) -> Result<Option<Bytes>> {
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Bytes>> {
         let path = self.child(name)?;
-        let got = runtime()?.block_on(async { self.store.get(&path).await?.bytes().await });
-        match got {
+        let got = async { self.store.get(&path).await?.bytes().await };
+        match got.await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(store_error(
@@ -132,20 +132,20 @@ impl Remote {
     }
 
     /// Writes a small object.
-    pub(super) fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+    pub(super) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
         let path = self.child(name)?;
-        let put = runtime()?.block_on(self.store.put(&path, bytes.into()));
+        let put = self.store.put(&path, bytes.into()).await;
         put.map(|_| ())
             .map_err(|error| store_error(&format!("the file '{path}' cannot be written"), &error))
     }
 
     /// Writes a small object unless there is one of this name. Gives whether it was written.
-    pub(super) fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool> {
+    pub(super) async fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool> {
         let path = self.child(name)?;
         let put = self
             .store
             .put_opts(&path, bytes.into(), PutMode::Create.into());
-        match runtime()?.block_on(put) {
+        match put.await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
             Err(error) => Err(store_error(
@@ -156,9 +156,9 @@ impl Remote {
     }
 
     /// Removes an object, which may be gone already.
-    pub(super) fn delete(&self, name: &str) -> Result<()> {
+    pub(super) async fn delete(&self, name: &str) -> Result<()> {
         let path = self.child(name)?;
-        match runtime()?.block_on(self.store.delete(&path)) {
+        match self.store.delete(&path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(store_error(
                 &format!("the file '{path}' cannot be removed"),
@@ -168,7 +168,7 @@ impl Remote {
     }
 
     /// The names under this place of the objects of a folder, those behind a name if one is given.
-    pub(super) fn list(&self, folder: &str, behind: Option<&str>) -> Result<Vec<String>> {
+    pub(super) async fn list(&self, folder: &str, behind: Option<&str>) -> Result<Vec<String>> {
         use futures::TryStreamExt;
         let prefix = self.child(folder)?;
         let listed = match behind {
@@ -179,7 +179,7 @@ impl Remote {
             None => self.store.list(Some(&prefix)),
         };
         let listed: Vec<object_store::ObjectMeta> =
-            runtime()?.block_on(listed.try_collect()).map_err(|error| {
+            listed.try_collect().await.map_err(|error| {
                 store_error(&format!("the path '{prefix}' cannot be listed"), &error)
             })?;
         let below = format!("{}/", self.path.trim_matches('/'));

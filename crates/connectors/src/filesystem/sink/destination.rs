@@ -8,10 +8,11 @@
 //! Each can be done again from its beginning, after any part of it.
 
 use super::super::location::Location;
+use super::super::remote::runtime;
 use super::disk;
 use super::log::{Commit, ListFormat, Log, Since};
-use super::output::Staging;
 use super::prepared::{DataFile, Prepared};
+use super::staging::Staging;
 use millstream_dataflow::{Error, Result};
 use std::collections::BTreeSet;
 
@@ -38,11 +39,9 @@ impl Destination {
 
     /// Makes the files appear, without a commit.
     pub(super) fn show(&self, writer: &str, files: &[DataFile]) -> Result<()> {
-        let staging = Staging::new(&self.location, writer);
-        for file in files {
-            staging.show(&file.path, file.bytes, file.upload.as_ref())?;
-        }
-        self.sync(files.iter())
+        let files: Vec<&DataFile> = files.iter().collect();
+        Staging::new(&self.location, writer).show(&files)?;
+        self.sync(&files)
     }
 
     /// Makes what was prepared visible. Doing it again changes nothing.
@@ -65,10 +64,8 @@ impl Destination {
             if missing.is_empty() {
                 return Ok(());
             }
-            for file in &missing {
-                staging.show(&file.path, file.bytes, file.upload.as_ref())?;
-            }
-            self.sync(missing.iter().copied())?;
+            staging.show(&missing)?;
+            self.sync(&missing)?;
             let commit = Commit {
                 writer: &prepared.writer,
                 number: prepared.number,
@@ -134,18 +131,19 @@ impl Destination {
                     disk::remove(&path)
                         .map_err(|error| disk::write_error(path.display(), &error))?;
                 }
-                Location::Remote(remote) => remote.delete(name)?,
+                Location::Remote(remote) => runtime()?.block_on(remote.delete(name))?,
             }
         }
         Ok(())
     }
 
     /// The names of files that have appeared are durable.
-    fn sync<'a>(&self, files: impl Iterator<Item = &'a DataFile>) -> Result<()> {
+    fn sync(&self, files: &[&DataFile]) -> Result<()> {
         let Location::Local(root) = &self.location else {
             return Ok(());
         };
         let folders: BTreeSet<&str> = files
+            .iter()
             .map(|file| file.path.rsplit_once('/').map_or("", |(folder, _)| folder))
             .collect();
         for folder in folders {

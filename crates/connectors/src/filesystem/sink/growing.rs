@@ -1,7 +1,7 @@
 //! A file that grows: rows are encoded into its output, which no reader sees.
 
 use super::super::input::Compression;
-use super::output::{Output, Staging};
+use super::output::Output;
 use super::prepared::DataFile;
 use super::rolling::Growth;
 use super::{Content, FileSink};
@@ -60,18 +60,13 @@ pub(super) struct Ended {
 }
 
 impl Growing {
-    /// Begins a file.
-    ///
-    /// # Errors
-    /// `Retryable`: nothing was done.
-    pub(super) fn begin(
+    /// Begins a file of this name.
+    pub(super) fn new(
         sink: &FileSink,
-        staging: &Staging,
         name: String,
         partition: Map<String, Value>,
-        noted: bool,
+        output: Output,
     ) -> Result<Self> {
-        let output = staging.begin(&name, noted)?;
         let body = match &sink.content {
             Content::Lines {
                 format,
@@ -225,6 +220,11 @@ impl Ended {
     /// Hands on what was written, as far as that is possible in whole pieces.
     pub(super) fn drain(&mut self) -> Result<()> {
         self.output.drain()
+    }
+
+    /// Sends its last bytes on their way, without a wait for their arrival.
+    pub(super) fn send_last(&mut self) -> Result<()> {
+        self.output.send_last()
     }
 
     /// Makes its bytes durable.

@@ -25,6 +25,7 @@ mod output;
 mod prepared;
 mod records;
 mod rolling;
+mod staging;
 mod upload;
 mod writer;
 

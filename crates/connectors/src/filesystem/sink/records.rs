@@ -1,6 +1,7 @@
 //! A folder of numbered records, each created once and never changed: whoever creates a number first has it.
 
 use super::super::location::Location;
+use super::super::remote::runtime;
 use super::disk::{create_whole, replace_whole, write_error};
 use bytes::Bytes;
 use millstream_dataflow::{Error, Result};
@@ -51,7 +52,7 @@ impl Records {
             }
             Location::Remote(remote) => {
                 let before = from.checked_sub(1).map(|before| self.name(before));
-                remote.list(self.folder, before.as_deref())?
+                runtime()?.block_on(remote.list(self.folder, before.as_deref()))?
             }
         };
         let number = |name: &String| self.number(name.rsplit('/').next().unwrap_or(name));
@@ -81,7 +82,9 @@ impl Records {
                     .detail(error.to_string())),
                 }
             }
-            Location::Remote(remote) => remote.get(&format!("{}/{name}", self.folder)),
+            Location::Remote(remote) => {
+                runtime()?.block_on(remote.get(&format!("{}/{name}", self.folder)))
+            }
         }
     }
 
@@ -93,7 +96,9 @@ impl Records {
                 replace_whole(&folder, name, &bytes)
                     .map_err(|error| write_error(folder.join(name).display(), &error))
             }
-            Location::Remote(remote) => remote.put(&format!("{}/{name}", self.folder), bytes),
+            Location::Remote(remote) => {
+                runtime()?.block_on(remote.put(&format!("{}/{name}", self.folder), bytes))
+            }
         }
     }
 
@@ -107,7 +112,9 @@ impl Records {
                 create_whole(&folder, &name, &bytes)
                     .map_err(|error| write_error(folder.join(&name).display(), &error))
             }
-            Location::Remote(remote) => remote.create(&format!("{}/{name}", self.folder), bytes),
+            Location::Remote(remote) => {
+                runtime()?.block_on(remote.create(&format!("{}/{name}", self.folder), bytes))
+            }
         }
     }
 }

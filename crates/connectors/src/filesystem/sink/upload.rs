@@ -42,13 +42,12 @@ pub(super) struct Upload {
 
 impl Upload {
     /// Begins the upload of a file.
-    pub(super) fn begin(remote: &Remote, name: &str) -> Result<Self> {
+    pub(super) async fn begin(remote: &Remote, name: &str) -> Result<Self> {
         let path = remote.child(name)?;
-        let id = runtime()?
-            .block_on(remote.store().create_multipart(&path))
-            .map_err(|error| {
-                store_error(&format!("the file '{path}' cannot be written"), &error)
-            })?;
+        let begun = remote.store().create_multipart(&path).await;
+        let id = begun.map_err(|error| {
+            store_error(&format!("the file '{path}' cannot be written"), &error)
+        })?;
         Ok(Self {
             remote: remote.clone(),
             path,
@@ -137,14 +136,10 @@ impl Upload {
     }
 
     /// Gives it up.
-    pub(super) fn abort(mut self) -> object_store::Result<()> {
+    pub(super) async fn abort(mut self) -> object_store::Result<()> {
         self.tasks.abort_all();
-        match runtime() {
-            Ok(runtime) => {
-                runtime.block_on(self.remote.store().abort_multipart(&self.path, &self.id))
-            }
-            Err(_) => Ok(()),
-        }
+        let store = self.remote.store();
+        store.abort_multipart(&self.path, &self.id).await
     }
 }
 
@@ -153,20 +148,18 @@ impl Uploaded {
     ///
     /// # Errors
     /// `Internal`: neither the upload nor the object is there.
-    pub(super) fn complete(&self, remote: &Remote, name: &str, bytes: u64) -> Result<()> {
+    pub(super) async fn complete(&self, remote: &Remote, name: &str, bytes: u64) -> Result<()> {
         let path = remote.child(name)?;
-        let store = remote.store();
         let parts = self.parts.iter().map(|part| PartId {
             content_id: part.clone(),
         });
-        let runtime = runtime()?;
-        let completed =
-            runtime.block_on(store.complete_multipart(&path, &self.id, parts.collect()));
-        let Err(error) = completed else {
+        let store = remote.store();
+        let completed = store.complete_multipart(&path, &self.id, parts.collect());
+        let Err(error) = completed.await else {
             return Ok(());
         };
         // Its name is of this upload alone: an object there is what it became.
-        match remote.size(&path)? {
+        match remote.size(&path).await? {
             Some(size) if size == bytes => Ok(()),
             Some(size) => Err(Error::internal(format!(
                 "the file '{path}' has {size} bytes, but {bytes} were written"
@@ -185,10 +178,10 @@ impl Uploaded {
 }
 
 /// Ends an upload that another process began and nobody needs.
-pub(super) fn abort(remote: &Remote, name: &str, id: &str) -> Result<()> {
+pub(super) async fn abort(remote: &Remote, name: &str, id: &str) -> Result<()> {
     let path = remote.child(name)?;
-    let aborted = runtime()?.block_on(remote.store().abort_multipart(&path, &id.to_owned()));
-    match aborted {
+    let id = id.to_owned();
+    match remote.store().abort_multipart(&path, &id).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
         Err(error) => Err(store_error(
             &format!("the upload of the file '{path}' cannot be ended"),

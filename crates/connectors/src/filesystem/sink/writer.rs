@@ -12,17 +12,22 @@ use super::FileSink;
 use super::destination::Destination;
 use super::directories::Share;
 use super::growing::{Encoded, Ended, Growing};
-use super::output::Staging;
 use super::prepared::{DataFile, Prepared};
+use super::staging::Staging;
 use crate::clock;
 use millstream_dataflow::sink::Writer;
-use millstream_dataflow::{Delta, Result, Step};
-use std::collections::BTreeMap;
+use millstream_dataflow::{Delta, Error, Result, Step};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::Instant;
 
-/// So many files grow at once. Before another begins, the one that has been quiet longest ends.
+/// So many files grow at once, or as many as one write needs. Before another begins, the one that has been quiet longest
+/// ends.
 const GROWING_MAX: usize = 256;
+
+/// The last parts of so many files are on their way to an object store at once.
+const STAGED_AT_ONCE: usize = 16;
 
 /// Sixteen digits that nothing else has.
 pub(super) fn unique() -> String {
@@ -39,7 +44,7 @@ enum Mode {
 
 /// Writes files.
 pub(super) struct FileWriter {
-    sink: FileSink,
+    sink: Arc<FileSink>,
     destination: Destination,
     mode: Mode,
     /// The same over all restarts that go on from a checkpoint.
@@ -59,7 +64,7 @@ pub(super) struct FileWriter {
 impl FileWriter {
     pub(super) fn new(sink: FileSink, destination: Destination) -> Self {
         Self {
-            sink,
+            sink: Arc::new(sink),
             destination,
             mode: Mode::Unknown,
             writer: unique(),
@@ -83,31 +88,62 @@ impl FileWriter {
         self.growing.values_mut().try_for_each(Growing::drain)
     }
 
-    fn begin(&mut self, share: &Share) -> Result<()> {
-        if self.growing.contains_key(&share.directory) {
+    /// Sees to it that there is a growing file for each share.
+    fn begin(&mut self, shares: &[Share]) -> Result<()> {
+        let new = shares
+            .iter()
+            .filter(|share| !self.growing.contains_key(&share.directory));
+        let new: Vec<&Share> = new.collect();
+        if new.is_empty() {
             return Ok(());
         }
-        if self.growing.len() >= GROWING_MAX {
-            let quiet = self.growing.iter().min_by_key(|(_, file)| file.last());
-            if let Some(directory) = quiet.map(|(directory, _)| directory.clone()) {
-                self.end(&directory)?;
-            }
-        }
-        let slash = if share.directory.is_empty() { "" } else { "/" };
-        let name = format!(
-            "{}{slash}part-{}-{:05}{}",
-            share.directory,
-            self.run,
-            self.begun,
-            self.sink.extension()
-        );
+        self.make_room(new.len(), shares)?;
+        let extension = self.sink.extension();
+        let name = |(idx, share): (usize, &&Share)| {
+            let slash = if share.directory.is_empty() { "" } else { "/" };
+            let number = self.begun + idx as u64;
+            format!(
+                "{}{slash}part-{}-{number:05}{extension}",
+                share.directory, self.run
+            )
+        };
+        let names: Vec<String> = new.iter().enumerate().map(name).collect();
+        self.begun += new.len() as u64;
         // Only an upload of a writer that some checkpoint knows can be found again.
         let noted = self.mode == Mode::Checkpoint;
-        let partition = share.values.clone();
-        let file = Growing::begin(&self.sink, &self.staging(), name, partition, noted)?;
-        self.begun += 1;
-        self.growing.insert(share.directory.clone(), file);
+        let outputs = self.staging().begin(&names, noted)?;
+        for ((share, name), output) in new.iter().zip(names).zip(outputs) {
+            let file = Growing::new(&self.sink, name, share.values.clone(), output)?;
+            self.growing.insert(share.directory.clone(), file);
+        }
         Ok(())
+    }
+
+    /// Ends the files that have been quiet longest, where there would be too many, but none that is written to now.
+    fn make_room(&mut self, new: usize, shares: &[Share]) -> Result<()> {
+        let excess = (self.growing.len() + new).saturating_sub(GROWING_MAX);
+        if excess == 0 {
+            return Ok(());
+        }
+        let written: BTreeSet<&str> = shares
+            .iter()
+            .map(|share| share.directory.as_str())
+            .collect();
+        let quiet = self.growing.iter();
+        let quiet = quiet.filter(|(directory, _)| !written.contains(directory.as_str()));
+        let mut quiet: Vec<(Instant, String)> = quiet
+            .map(|(directory, file)| (file.last(), directory.clone()))
+            .collect();
+        quiet.sort();
+        let ended = quiet.iter().take(excess);
+        ended
+            .into_iter()
+            .try_for_each(|(_, directory)| self.end(directory))
+    }
+
+    fn growing(&mut self, directory: &str) -> Result<&mut Growing> {
+        let file = self.growing.get_mut(directory);
+        file.ok_or_else(|| Error::internal(format!("no file has begun in '{directory}'")))
     }
 
     fn end(&mut self, directory: &str) -> Result<()> {
@@ -129,13 +165,14 @@ impl FileWriter {
         if self.ended.is_empty() {
             return Ok(());
         }
-        while let Some(mut file) = self.ended.pop() {
-            let staged = file.stage();
-            if let Err(error) = staged {
-                self.ended.push(file);
-                return Err(error);
-            }
-            self.staged.push(file.staged());
+        while !self.ended.is_empty() {
+            let next = self.ended.len().saturating_sub(STAGED_AT_ONCE);
+            self.ended[next..]
+                .iter_mut()
+                .try_for_each(Ended::send_last)?;
+            self.ended[next..].iter_mut().try_for_each(Ended::stage)?;
+            let staged = self.ended.drain(next..).map(Ended::staged);
+            self.staged.extend(staged);
         }
         self.staging().sync()
     }
@@ -181,19 +218,17 @@ impl Writer for FileWriter {
         let shares = self.sink.directories.split(delta)?;
         // What can be tried again comes first: once a row is taken, there is no second try.
         self.drain()?;
-        shares.iter().try_for_each(|share| self.begin(share))?;
+        self.begin(&shares)?;
+        let sink = Arc::clone(&self.sink);
         let mut encoded: Vec<Encoded> = Vec::with_capacity(shares.len());
         for share in &shares {
-            if let Some(file) = self.growing.get_mut(&share.directory) {
-                encoded.push(file.encode(&self.sink, &share.delta)?);
-            }
+            let file = self.growing(&share.directory)?;
+            encoded.push(file.encode(&sink, &share.delta)?);
         }
         for (share, encoded) in shares.iter().zip(&encoded) {
-            let Some(file) = self.growing.get_mut(&share.directory) else {
-                continue;
-            };
+            let file = self.growing(&share.directory)?;
             file.append(encoded)?;
-            if self.sink.policy.is_full(file.bytes()) {
+            if sink.policy.is_full(file.bytes()) {
                 self.end(&share.directory)?;
             }
         }

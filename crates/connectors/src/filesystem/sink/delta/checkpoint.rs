@@ -410,7 +410,7 @@ mod tests {
         }
         assert_eq!(last(&records).unwrap(), Some(200));
         for at in [100, 200] {
-            let gone = |number: &u64| number % 3 == 0 && number + 1 <= at;
+            let gone = |number: &u64| number.is_multiple_of(3) && *number < at;
             let encoded = |number| path(number).replace(' ', "%20");
             let (added, removed) = files(&records, at);
             assert_eq!(removed, (0..=at).filter(gone).map(encoded).collect());

@@ -123,7 +123,7 @@ impl MultipartStore for Faulty {
             state.begun += 1;
             let id = format!("upload-{}", state.begun);
             state.uploads.insert(id.clone(), BTreeMap::new());
-            if state.begun % 2 == 0 {
+            if state.begun.is_multiple_of(2) {
                 state.remembered.insert(id.clone());
             }
             Ok(id)

@@ -5,7 +5,7 @@ mod faulty;
 mod full;
 
 use super::super::location::Location;
-use super::super::remote::{Remote, Store};
+use super::super::remote::{Remote, Store, runtime};
 use super::super::{Settings, columns};
 use super::log::ListFormat;
 use arrow::array::AsArray;
@@ -128,7 +128,8 @@ impl Sales {
     fn staged(&self) -> usize {
         match (&self.location, &self.faulty) {
             (Location::Remote(remote), Some(faulty)) => {
-                remote.list("_millstream/staged", None).unwrap().len() + faulty.uploads()
+                let notes = remote.list("_millstream/staged", None);
+                runtime().unwrap().block_on(notes).unwrap().len() + faulty.uploads()
             }
             (Location::Local(root), _) => {
                 let pattern = format!("{}/_millstream/staged/*/*", root.display());
