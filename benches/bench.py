@@ -5,7 +5,7 @@ usage: bench.py [json|memory|step|latency|kafka]... [--flink] [--queries q0,q1] 
 env:   BENCH_DATA  where data and results are kept (default: ~/.cache/millstream/bench)
        BENCH_BIN   the folder of the programs `millstream` and `millstream-bench`
 """
-import argparse, csv, datetime, json, math, os, platform, re, subprocess, sys, time
+import argparse, csv, datetime, json, math, os, platform, re, subprocess, sys, tempfile, time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -272,6 +272,34 @@ def bench_latency(options):
     failures([("latency", found["error"])] if "error" in found else [])
 
 
+def bench_decision(options):
+    tell("decision")
+    with tempfile.TemporaryDirectory(dir=DATA) as state:
+        found = bench("decision", "--state", state)
+    log({"bench": "decision", **found})
+    heading("From a produced row to the committed record that follows from it", "millstream-bench decision --state DIR",
+            "Exactly once, commit interval 10 ms, checkpoints every 10 s, 20,000 rows/s in and out; a read_committed consumer waits for the record. Wanted: median under 50 ms.")
+    if "error" not in found:
+        names = ["rate", "probes", "p50_ms", "p90_ms", "p99_ms", "max_ms"]
+        markdown(["rows/s", "probes", "median ms", "p90 ms", "p99 ms", "most ms", "50 ms / median"],
+                 [[*[found[name] for name in names], f"{50 / found['p50_ms']:.2f}x"]])
+    failures([("decision", found["error"])] if "error" in found else [])
+
+
+def bench_recovery(options):
+    tell("recovery")
+    with tempfile.TemporaryDirectory(dir=DATA) as state:
+        found = bench("recovery", "--millstream", BIN / "millstream", "--state", state)
+    log({"bench": "recovery", **found})
+    heading("From kill -9 to the first right row", "millstream-bench recovery --millstream BIN --state DIR",
+            "An aggregate and a view of 5 million keys with texts, on local disk. Wanted: under 2 s at 1 GB of state; no step waits longer than 10 ms for a checkpoint.")
+    if "error" not in found:
+        markdown(["keys", "state MB", "longest wait for a checkpoint ms", "recovery s, least", "most", "2 s / most"],
+                 [[f"{found['keys']:,}", found["state_mb"], found["pause_max_ms"], found["recovery_least_s"], found["recovery_most_s"],
+                   f"{2 / found['recovery_most_s']:.2f}x"]])
+    failures([("recovery", found["error"])] if "error" in found else [])
+
+
 def bench_kafka(options):
     events = min(options.events, 2_000_000)
     source = ("'connector' = 'kafka', 'topic' = 'nexmark', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset', "
@@ -342,12 +370,13 @@ def machine():
     print(f"`benches/run {' '.join(sys.argv[1:])}`".replace(" `", "`"), flush=True)
 
 
-BENCHES = {"json": bench_json, "memory": bench_memory, "step": bench_step, "latency": bench_latency, "kafka": bench_kafka}
+BENCHES = {"json": bench_json, "memory": bench_memory, "step": bench_step, "latency": bench_latency, "decision": bench_decision,
+           "recovery": bench_recovery, "kafka": bench_kafka}
 
 
 def main():
     parser = argparse.ArgumentParser(prog="benches/run", description="Measures Millstream and prints tables of ratios to its peers.")
-    parser.add_argument("benches", nargs="*", metavar="json|memory|step|latency|kafka", help="what to measure (default: all)")
+    parser.add_argument("benches", nargs="*", metavar="json|memory|step|latency|decision|recovery|kafka", help="what to measure (default: all)")
     parser.add_argument("--flink", action="store_true", help="measure Flink in the same run (Java 17, Python up to 3.12) instead of recorded figures")
     parser.add_argument("--queries", default=",".join(QUERIES), help="q0,q1,...")
     parser.add_argument("--events", type=int, default=10_000_000, help="events from memory")

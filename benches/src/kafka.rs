@@ -27,7 +27,7 @@ impl Kafka {
         let text = fs::read_to_string(&self.file)?;
         let engine = Engine::new(Config {
             workers: self.workers,
-            step_rows_max: None,
+            ..Config::default()
         });
         engine
             .set("kafka.bootstrap.servers", &self.bootstrap)

@@ -55,7 +55,7 @@ impl Latency {
         let load = Writer::new(&servers, "movements", 5)?;
         let engine = Engine::new(Config {
             workers: self.workers,
-            step_rows_max: None,
+            ..Config::default()
         });
         engine
             .set("kafka.bootstrap.servers", &servers)
@@ -71,8 +71,10 @@ impl Latency {
         let pg = server.addresses().pg.ok_or("there is no Postgres port")?;
         let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
         let measured = thread::scope(|scope| {
-            let loading = scope.spawn(|| self.load(&load, &stop, &sent).map_err(|e| e.to_string()));
-            let probed = self.probe(&servers, pg, &sent);
+            let (rate, load, stop, sent) = (self.rate, &load, &stop, &sent);
+            let loading =
+                scope.spawn(move || send_load(load, rate, stop, sent).map_err(|e| e.to_string()));
+            let probed = self.probe(&servers, pg, sent);
             stop.store(true, Relaxed);
             loading.join().map_err(|_| "the load has panicked")??;
             probed
@@ -81,24 +83,6 @@ impl Latency {
         drop(server);
         engine.stop();
         say(&measured)
-    }
-
-    /// Rows at the rate, every millisecond those that are due.
-    fn load(&self, writer: &Writer, stop: &AtomicBool, sent: &AtomicU64) -> Result<()> {
-        let began = Instant::now();
-        let mut count = 0;
-        while !stop.load(Relaxed) {
-            let due = (began.elapsed().as_secs_f64() * self.rate as f64) as u64;
-            while count < due {
-                let (sku, quantity) = (count.wrapping_mul(7919) % SKUS, 1 + count % 5);
-                writer.send(0, movement(sku.cast_signed(), quantity).as_bytes())?;
-                count += 1;
-            }
-            sent.store(count, Relaxed);
-            writer.poll();
-            thread::sleep(Duration::from_millis(1));
-        }
-        writer.flush()
     }
 
     /// Probes, and tells their times as JSON.
@@ -146,6 +130,29 @@ impl Latency {
     }
 }
 
+/// Rows at the rate, every millisecond those that are due.
+pub(crate) fn send_load(
+    writer: &Writer,
+    rate: u64,
+    stop: &AtomicBool,
+    sent: &AtomicU64,
+) -> Result<()> {
+    let began = Instant::now();
+    let mut count = 0;
+    while !stop.load(Relaxed) {
+        let due = (began.elapsed().as_secs_f64() * rate as f64) as u64;
+        while count < due {
+            let (sku, quantity) = (count.wrapping_mul(7919) % SKUS, 1 + count % 5);
+            writer.send(0, movement(sku.cast_signed(), quantity).as_bytes())?;
+            count += 1;
+        }
+        sent.store(count, Relaxed);
+        writer.poll();
+        thread::sleep(Duration::from_millis(1));
+    }
+    writer.flush()
+}
+
 /// Asks until the key is there. Gives how long the last question took.
 async fn wait_for(
     client: &tokio_postgres::Client,
@@ -164,12 +171,12 @@ async fn wait_for(
     }
 }
 
-fn movement(sku: i64, quantity: u64) -> String {
+pub(crate) fn movement(sku: i64, quantity: u64) -> String {
     format!(r#"{{"sku":{sku},"quantity":{quantity},"ts":"2024-01-01 00:00:00.000"}}"#)
 }
 
 /// Milliseconds below which this part of the durations is.
-fn percentile(durations: &mut [Duration], part: f64) -> f64 {
+pub(crate) fn percentile(durations: &mut [Duration], part: f64) -> f64 {
     durations.sort_unstable();
     let at = (durations.len().saturating_sub(1) as f64 * part) as usize;
     durations

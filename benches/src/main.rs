@@ -6,6 +6,8 @@
 //! memory     a query over events in memory: the engine without decoding
 //! step       one row through five operators
 //! latency    from a produced row to its sight through the Postgres port
+//! decision   from a produced row to the committed record that follows from it
+//! recovery   from the end of a killed job to the first right answer of the one that goes on
 //! kafka      a query over a topic; `broker` is the other process of it
 //! ```
 #![allow(
@@ -13,12 +15,14 @@
     reason = "a benchmark measures real time; nothing here runs in a step"
 )]
 
+mod decision;
 mod events;
 mod generate;
 mod kafka;
 mod latency;
 mod memory;
 mod process;
+mod recovery;
 mod step;
 mod topic;
 
@@ -47,6 +51,10 @@ enum Command {
     Step(step::Step),
     /// Measure from a produced row to its sight through the Postgres port
     Latency(latency::Latency),
+    /// Measure from a produced row to the committed record that follows from it
+    Decision(decision::Decision),
+    /// Measure from the end of a killed job to the first right answer of the one that goes on
+    Recovery(recovery::Recovery),
     /// Run a query over a topic of Nexmark events
     Kafka(kafka::Kafka),
     /// Hold a topic of Nexmark events until standard input ends
@@ -59,6 +67,8 @@ fn main() -> ExitCode {
         Command::Memory(memory) => memory.run(),
         Command::Step(step) => step.run(),
         Command::Latency(latency) => latency.run(),
+        Command::Decision(decision) => decision.run(),
+        Command::Recovery(recovery) => recovery.run(),
         Command::Kafka(kafka) => kafka.run(),
         Command::Broker(broker) => broker.run(),
     };

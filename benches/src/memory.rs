@@ -29,6 +29,7 @@ impl Memory {
         let engine = Engine::new(Config {
             workers: self.workers,
             step_rows_max: self.step_rows,
+            ..Config::default()
         });
         let measured = measure(&engine, &text, &self.file.display().to_string())?;
         say(&measured.to_string())

@@ -37,6 +37,7 @@ impl Step {
         let config = Config {
             workers: self.workers,
             step_rows_max: Some(1),
+            ..Config::default()
         };
         let measured = measure(&Engine::new(config), &text, "step")?;
         say(&measured.to_string())

@@ -19,7 +19,7 @@ mod upgrade;
 
 pub use engine::{Config, Engine, Response};
 pub use millstream_planner::from_datafusion;
-pub use millstream_runtime::{Progress, SinkProgress};
+pub use millstream_runtime::{CheckpointProgress, Progress, SinkProgress};
 pub use provider::{CATALOG, SCHEMA};
 pub use script::{render, text_of};
 pub use serving::{Status, ViewStatus};

@@ -1,6 +1,6 @@
 //! The status in Prometheus's text format.
 
-use millstream_engine::{Progress, SinkProgress, Status, ViewStatus};
+use millstream_engine::{CheckpointProgress, Progress, SinkProgress, Status, ViewStatus};
 use std::fmt::Write;
 
 use super::status::{Source, sources, time};
@@ -49,11 +49,26 @@ pub(crate) fn text(status: &Status, connections: usize) -> String {
     };
     let help = "The last finished step.";
     Metric::new(&mut out, "millstream_step", "counter", help).value(&[], progress.step.0 as f64);
+    of_checkpoints(&progress.checkpoint, &mut out);
     of_sources(progress, &mut out);
     of_views(&status.views, &mut out);
     of_sinks(&progress.sinks, &mut out);
     of_records(progress, &mut out);
     out
+}
+
+fn of_checkpoints(checkpoint: &CheckpointProgress, out: &mut String) {
+    let mut gauge = |name, help, value| Metric::new(out, name, "gauge", help).value(&[], value);
+    let help = "The step of the last complete checkpoint.";
+    gauge("millstream_checkpoint_step", help, checkpoint.step.0 as f64);
+    let help = "The bytes that the last checkpoint wrote.";
+    gauge("millstream_checkpoint_bytes", help, checkpoint.bytes as f64);
+    let help = "How long naming the last checkpoint took.";
+    let took = checkpoint.took.as_secs_f64();
+    gauge("millstream_checkpoint_seconds", help, took);
+    let help = "The longest time that steps waited for a checkpoint.";
+    let pause = checkpoint.pause_max.as_secs_f64();
+    gauge("millstream_checkpoint_pause_seconds_max", help, pause);
 }
 
 fn of_sources(progress: &Progress, out: &mut String) {
