@@ -19,15 +19,16 @@ use arrow::array::{BooleanArray, UInt32Array};
 use millstream_dataflow::{Delta, Error, Result};
 use std::collections::VecDeque;
 
-/// Tables of fewer bytes are merged when so many runs have come together: each costs requests, and little to restore.
-const SMALL_BYTES: u64 = 1 << 20;
+/// Runs of fewer bytes than this part of a block are merged when so many have come together: each costs requests, and
+/// little to restore.
+const SMALL_PART: u64 = 8;
 const SMALL_RUNS: usize = 4;
 
 /// So many bytes of blocks are read at once.
 const READ_BYTES: u64 = 32 << 20;
 
 /// The first of the runs that should be merged with all behind it, if any should.
-pub(super) fn due(table: &Table) -> Option<usize> {
+pub(super) fn due(table: &Table, block_bytes: usize) -> Option<usize> {
     let runs = &table.runs;
     let mut start = None;
     let (mut rows, mut removals, mut bytes) = (0, 0, 0);
@@ -38,7 +39,7 @@ pub(super) fn due(table: &Table) -> Option<usize> {
         let hollow = at == 0 && 3 * removals > run.rows() + rows - removals.min(rows);
         rows += run.rows();
         bytes += run.bytes();
-        let worth = bytes >= SMALL_BYTES || runs.len() - at >= SMALL_RUNS;
+        let worth = bytes >= block_bytes as u64 / SMALL_PART || runs.len() - at >= SMALL_RUNS;
         if (doubled || hollow) && worth {
             start = Some(at);
         }
@@ -227,4 +228,75 @@ fn unmergeable(id: &TableId, why: &str) -> Error {
     Error::internal(format!(
         "the blocks of the table {id} cannot be merged: {why}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::manifest::SegmentId;
+
+    /// Runs of so many rows and removals among them, of a byte each.
+    fn table(runs: &[(u64, u64)]) -> Table {
+        let run = |(rows, removals): &(u64, u64)| Run {
+            merged: false,
+            blocks: vec![Block {
+                segment: SegmentId {
+                    writer: 1,
+                    number: 1,
+                },
+                offset: 64,
+                bytes: *rows,
+                raw: 0,
+                rows: *rows,
+                removals: *removals,
+                checksum: 0,
+            }],
+        };
+        Table {
+            key_columns: 1,
+            runs: runs.iter().map(run).collect(),
+        }
+    }
+
+    #[test]
+    fn what_has_doubled_is_merged() {
+        let due = |runs: &[(u64, u64)]| due(&table(runs), 80);
+        assert_eq!(due(&[]), None);
+        assert_eq!(due(&[(100, 0)]), None);
+        assert_eq!(due(&[(100, 0), (40, 0), (19, 0)]), None);
+        assert_eq!(due(&[(100, 0), (60, 0), (40, 0)]), Some(0));
+        assert_eq!(due(&[(100, 0), (30, 0), (30, 0)]), Some(1));
+    }
+
+    #[test]
+    fn what_is_mostly_gone_is_merged() {
+        let due = |runs: &[(u64, u64)]| due(&table(runs), 80);
+        assert_eq!(due(&[(100, 0), (30, 30)]), None);
+        assert_eq!(due(&[(100, 0), (40, 40)]), Some(0));
+        assert_eq!(due(&[(100, 40)]), Some(0));
+    }
+
+    #[test]
+    fn little_is_merged_when_there_is_much_of_it() {
+        let due = |runs: &[(u64, u64)]| due(&table(runs), 1 << 20);
+        assert_eq!(due(&[(9, 0), (9, 0), (9, 0)]), None);
+        assert_eq!(due(&[(9, 0), (9, 0), (9, 0), (9, 0)]), Some(0));
+        assert_eq!(due(&[(50, 0), (9, 0), (9, 0), (9, 0)]), None);
+    }
+
+    /// Appending and merging as it is due: each row is written again as often as the table has doubled, about.
+    #[test]
+    fn rows_are_written_again_a_logarithm_of_times() {
+        let (mut runs, mut written) = (Vec::new(), 0);
+        for _ in 0..4096 {
+            runs.push((10, 0));
+            while let Some(first) = due(&table(&runs), 80) {
+                let rows = runs.drain(first..).map(|(rows, _)| rows).sum();
+                written += rows;
+                runs.push((rows, 0));
+            }
+            assert!(runs.len() < 16);
+        }
+        assert!(written <= 40_960 * 13, "{written}");
+    }
 }

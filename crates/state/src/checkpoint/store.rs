@@ -12,6 +12,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -84,7 +85,7 @@ impl Store {
         Self::at(Arc::new(place), settings)
     }
 
-    fn at(place: Arc<dyn Place>, settings: Settings) -> Result<Self> {
+    pub(super) fn at(place: Arc<dyn Place>, settings: Settings) -> Result<Self> {
         let writer = claim(place.as_ref())?;
         let names = Names::of(writer);
         let segments = || Segments::new(Arc::clone(&place), names.clone(), settings.segment_bytes);
@@ -329,11 +330,20 @@ fn claim(place: &dyn Place) -> Result<u64> {
         .filter_map(|leaf| leaf.parse::<u64>().ok())
         .max();
     let mut writer = last.unwrap_or(0) + 1;
-    let line = format!("process {}\n", std::process::id());
-    while !place.create(&named(WRITERS, writer_leaf(writer)), line.as_bytes())? {
+    // Tells this claim from that of another process when its answer is lost; decides nothing else.
+    let mark = RandomState::new().hash_one(writer);
+    let line = format!("process {} {mark:016x}\n", std::process::id());
+    loop {
+        let name = named(WRITERS, writer_leaf(writer));
+        if place.create(&name, line.as_bytes())? {
+            return Ok(writer);
+        }
+        let there = place.read(&name)?;
+        if there.is_some_and(|there| there.as_slice() == line.as_bytes()) {
+            return Ok(writer);
+        }
         writer += 1;
     }
-    Ok(writer)
 }
 
 pub(super) fn writer_leaf(writer: u64) -> String {

@@ -1,7 +1,7 @@
 //! Work on what is already saved, after a commit: merges, moves, removals.
 
 use super::collect;
-use super::manifest::{Block, SegmentId, TableId};
+use super::manifest::{Block, Run, SegmentId, TableId};
 use super::merge::{self, Merge};
 use super::store::{Store, numbered, writer_leaf};
 use super::{MANIFESTS, SEGMENTS, Tidied, WRITERS, block, named, read};
@@ -80,10 +80,14 @@ impl Store {
     /// The smallest merge that is due: many small ones are done while a large one would be.
     fn next_merge(&self) -> Option<Merge> {
         let due = self.base.iter().filter_map(|(id, table)| {
-            let first = merge::due(table)?;
+            let first = merge::due(table, self.settings.block_bytes)?;
+            let runs = &table.runs[first..];
+            let bytes: u64 = runs.iter().map(Run::bytes).sum();
+            // The output of a merge of this call may not be uploaded yet.
+            let mut blocks = runs.iter().flat_map(|run| &run.blocks);
+            let readable = blocks.all(|block| self.known.contains_key(&block.segment));
             let stays = !self.unmergeable.contains(id) && !self.pending.replaces(id);
-            let bytes: u64 = table.runs[first..].iter().map(|run| run.bytes()).sum();
-            stays.then_some((bytes, id, table, first))
+            (stays && readable).then_some((bytes, id, table, first))
         });
         let (_, id, table, first) = due.min_by_key(|(bytes, ..)| *bytes)?;
         Some(Merge::new(id, table, first))

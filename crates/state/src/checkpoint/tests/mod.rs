@@ -1,1 +1,8 @@
-//! Checkpoints as a whole.
+//! Checkpoints as a whole: round trips, damage, faults, and histories at random compared with a plain map.
+
+mod damage;
+mod faults;
+mod faulty;
+mod history;
+mod model;
+mod round_trip;
