@@ -126,7 +126,7 @@ impl Checkpoints {
 impl Driver {
     /// Sees to checkpoints between two steps. Says whether anything moved.
     pub(crate) fn tend_checkpoints(&mut self) -> dataflow::Result<bool> {
-        let Some(checkpoints) = &mut self.checkpoints else {
+        let Some(checkpoints) = self.checkpoints.as_mut().filter(|_| !self.failed) else {
             return Ok(false);
         };
         if let Some(error) = checkpoints.checkpointer.failed() {
@@ -364,6 +364,13 @@ impl Driver {
                 checkpoints.wanted = true;
                 checkpoints.waiting.push((last, reply));
             }
+        }
+    }
+
+    /// Wants a checkpoint of the state as it is now, and nobody waits for it.
+    pub(crate) fn call_for_checkpoint(&mut self) {
+        if let Some(checkpoints) = self.checkpoints.as_mut().filter(|it| it.pending.is_none()) {
+            checkpoints.wanted = true;
         }
     }
 

@@ -157,15 +157,17 @@ impl Saving {
             return Ok(Turn::Done);
         }
         if let Some(step) = self.sealed {
+            // A decision on a later one says that this one was given up.
+            let is_late = |(decided, _): &(Step, Option<Named>)| *decided > step;
+            if state.decided.as_ref().is_some_and(is_late) {
+                drop(state);
+                return self.abandon();
+            }
             let decided = state.decided.take();
             drop(state);
             return match decided {
                 None => Ok(Turn::Rested),
-                Some((_, None)) => {
-                    self.sealed = None;
-                    self.store.abandon()?;
-                    Ok(Turn::Moved)
-                }
+                Some((_, None)) => self.abandon(),
                 Some((_, Some(named))) => self.commit(step, named),
             };
         }
@@ -188,6 +190,12 @@ impl Saving {
                 self.tidy()
             }
         }
+    }
+
+    fn abandon(&mut self) -> Result<Turn> {
+        self.sealed = None;
+        self.store.abandon()?;
+        Ok(Turn::Moved)
     }
 
     fn commit(&mut self, step: Step, named: Named) -> Result<Turn> {

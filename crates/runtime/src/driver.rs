@@ -47,7 +47,7 @@ pub(crate) struct Driver {
     now_ms: i64,
     /// Sinks that have been told of the end.
     finished: HashSet<NodeId>,
-    failed: bool,
+    pub(crate) failed: bool,
 }
 
 /// How far stopping has come.
@@ -293,7 +293,7 @@ impl Driver {
         }
         // What becomes visible by checkpoints does so before the end is told.
         if !self.is_saved() && !self.has_checkpoint_trouble() {
-            self.want_checkpoint(Box::new(drop));
+            self.call_for_checkpoint();
             return;
         }
         let step = self.flow.last_step();
@@ -335,7 +335,7 @@ impl Driver {
                 self.beside.values().for_each(Pending::cancel);
                 self.stopping = Some(Stopping::Saving(now + STOP_WAIT));
                 if !self.failed && self.recovery.is_none() && !self.is_saved() {
-                    self.want_checkpoint(Box::new(drop));
+                    self.call_for_checkpoint();
                 }
                 Turn::Moved
             }

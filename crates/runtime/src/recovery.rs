@@ -323,7 +323,7 @@ impl Driver {
                 took_ms = took.as_millis() as u64,
                 "the job goes on from its last checkpoint"
             );
-            self.want_checkpoint(Box::new(drop));
+            self.call_for_checkpoint();
         }
     }
 }
