@@ -16,6 +16,7 @@ mod script;
 mod serving;
 mod settings;
 mod upgrade;
+pub mod verify;
 
 pub use engine::{Config, Engine, Response};
 pub use millstream_planner::from_datafusion;

@@ -38,6 +38,7 @@ pub(crate) fn session(engine: &Engine) -> SessionContext {
             }),
         );
     }
+    crate::verify::register(&context, engine);
     context
 }
 

@@ -1,7 +1,7 @@
 //! The interval between two event times in a join's condition: `r.ts BETWEEN l.ts - x AND l.ts + y` in any spelling.
 
 use arrow::datatypes::IntervalMonthDayNano;
-use datafusion::common::ScalarValue;
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 
@@ -24,13 +24,46 @@ pub(crate) struct Interval {
 /// The interval of a condition, if it bounds the difference of two event times on both sides. Strict bounds count as inclusive:
 /// the condition itself is still checked.
 pub(crate) fn between(condition: &Expr, left: &Stream, right: &Stream) -> Option<Interval> {
+    let rowtime = |stream: &Stream, column: &Column| {
+        let idx = stream.names.maybe_index_of_column(column)?;
+        (time::role(stream.schema.field(idx)) == Some(Role::Rowtime)).then_some(idx)
+    };
+    let side = |column: &Column| {
+        let left = rowtime(left, column).map(Side::Left);
+        left.or_else(|| rowtime(right, column).map(Side::Right))
+    };
+    bounds(condition, side)
+}
+
+/// The same of a plan's inputs.
+pub(crate) fn between_columns(
+    condition: &Expr,
+    left: &DFSchema,
+    right: &DFSchema,
+) -> Option<Interval> {
+    let rowtime = |names: &DFSchema, column: &Column| {
+        let idx = names.maybe_index_of_column(column)?;
+        (time::role(names.field(idx)) == Some(Role::Rowtime)).then_some(idx)
+    };
+    let side = |column: &Column| {
+        let left = rowtime(left, column).map(Side::Left);
+        left.or_else(|| rowtime(right, column).map(Side::Right))
+    };
+    bounds(condition, side)
+}
+
+fn bounds(condition: &Expr, side: impl Fn(&Column) -> Option<Side>) -> Option<Interval> {
+    let side = |expr: &Expr| match expr {
+        Expr::Column(column) => side(column),
+        _ => None,
+    };
     let mut found: Option<(usize, usize)> = None;
     let (mut lower, mut upper) = (None, None);
     for (greater, less) in split_conjunction(condition).into_iter().flat_map(orders) {
         let (Some(greater), Some(less)) = (shifted(&greater), shifted(&less)) else {
             continue;
         };
-        let sides = (side(&greater.0, left, right), side(&less.0, left, right));
+        let sides = (side(&greater.0), side(&less.0));
         // greater.column + greater.ms >= less.column + less.ms
         let (pair, difference_ms, bounds_below) = match sides {
             (Some(Side::Right(r)), Some(Side::Left(l))) => ((l, r), less.1 - greater.1, true),
@@ -62,19 +95,6 @@ pub(crate) fn between(condition: &Expr, left: &Stream, right: &Stream) -> Option
 enum Side {
     Left(usize),
     Right(usize),
-}
-
-fn side(expr: &Expr, left: &Stream, right: &Stream) -> Option<Side> {
-    let Expr::Column(column) = expr else {
-        return None;
-    };
-    let rowtime = |stream: &Stream| {
-        let idx = stream.names.maybe_index_of_column(column)?;
-        (time::role(stream.schema.field(idx)) == Some(Role::Rowtime)).then_some(idx)
-    };
-    rowtime(left)
-        .map(Side::Left)
-        .or_else(|| rowtime(right).map(Side::Right))
 }
 
 /// The `a >= b` that a condition says, as (a, b).

@@ -19,6 +19,7 @@ mod explain;
 mod expr;
 mod group_windows;
 mod interval;
+pub mod logical;
 mod lower;
 mod now;
 mod paths;

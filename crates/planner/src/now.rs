@@ -89,6 +89,15 @@ pub(crate) fn zone(expr: &Expr) -> Option<String> {
     matches!(now.kind, DataType::Timestamp(_, _)).then(|| now.time_zone.clone())
 }
 
+/// The type of a call of such a function, and the session's time zone.
+pub(crate) fn kind(expr: &Expr) -> Option<(DataType, String)> {
+    let Expr::ScalarFunction(call) = expr else {
+        return None;
+    };
+    let now = call.func.inner().downcast_ref::<Now>()?;
+    Some((now.kind.clone(), now.time_zone.clone()))
+}
+
 impl ScalarUDFImpl for Now {
     fn name(&self) -> &str {
         self.name

@@ -7,7 +7,7 @@ const KEY: &str = "millstream.time";
 
 /// What a column means in event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// The event time that the watermark is about.
     Rowtime,
     /// The wall clock's reading when the row arrived.

@@ -49,6 +49,7 @@ pub(crate) struct Flow {
     outlets: Vec<Option<Outlet>>,
     parallel_rows: usize,
     last_step: Step,
+    last_now_ms: i64,
 }
 
 /// A node with all that it holds, on its way from one flow to another.
@@ -137,6 +138,7 @@ impl Flow {
             outlets: Vec::new(),
             parallel_rows,
             last_step: Step(0),
+            last_now_ms: i64::MIN,
         }
     }
 
@@ -321,6 +323,7 @@ impl Flow {
     /// Runs one step.
     pub(crate) fn step(&mut self, input: StepInput) -> Result<()> {
         self.last_step = input.step;
+        self.last_now_ms = input.now_ms;
         for (id, error) in input.failures {
             self.fail(id, error);
         }
@@ -576,6 +579,11 @@ impl Flow {
 
     pub(crate) fn last_step(&self) -> Step {
         self.last_step
+    }
+
+    /// The last step's reading of the wall clock.
+    pub(crate) fn last_now_ms(&self) -> i64 {
+        self.last_now_ms
     }
 
     /// Whether the end of the input has reached every node that has not failed.

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Replay(Replay),
     /// Run a file over bounded sources to their end, maintain a query over it, and print the query's rows
     Eval(Eval),
+    /// Compute the views of files again as a batch, and compare: 0 equal, 1 not equal, 2 could not be verified
+    Verify(Verify),
     /// Check files: everything is planned, nothing runs
     Check(Check),
     /// Tell what becomes of each view and INSERT when files change: what keeps its state, what is computed anew and from where
@@ -188,4 +190,30 @@ pub(crate) enum Format {
     Csv,
     /// One JSON object a line
     Json,
+}
+
+/// What to verify.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub files: Files,
+    /// The Postgres port of a running instance, or its URL: its views are verified as they are at one step. Left out, the files are run
+    /// here, over bounded sources to their end
+    #[arg(long, value_name = "HOST:PORT")]
+    pub against: Option<String>,
+    /// A view to verify; more than one can be given (default: all materialized views)
+    #[arg(long = "view", value_name = "NAME")]
+    pub views: Vec<String>,
+    /// How many differences of a view are shown
+    #[arg(long, value_name = "ROWS", default_value_t = 10)]
+    pub differences: usize,
+    /// Threads that run steps (default: one a core)
+    #[arg(long)]
+    pub workers: Option<usize>,
+    /// At most this many rows a step
+    #[arg(long)]
+    pub step_rows: Option<usize>,
+    /// A setting, as SET in a file would make it: kafka.bootstrap.servers=host:9092
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
 }

@@ -5,7 +5,7 @@
 //! cli ── run ────┐
 //!      ├ demo ───┼─> server ─┬─> pgwire ──> query ──> engine
 //!      ├ replay ─┘           └─> http ────────────────^
-//!      └ eval, check, explain ────────────────────────┘
+//!      └ eval, verify, check, explain ────────────────┘
 //! ```
 
 mod check;
@@ -22,6 +22,7 @@ mod query;
 mod replay;
 mod run;
 mod server;
+mod verify;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -38,7 +39,7 @@ pub fn command() -> ExitCode {
     let cli = Cli::parse();
     let logged = match cli.command {
         // It ends with what has failed.
-        Command::Eval(_) => "warn,millstream_runtime::step=off",
+        Command::Eval(_) | Command::Verify(_) => "warn,millstream_runtime::step=off",
         Command::Run(_) => "warn,millstream_runtime::recovery=info",
         Command::Demo(_)
         | Command::Replay(_)
@@ -57,6 +58,7 @@ pub fn command() -> ExitCode {
         Command::Demo(demo) => demo::demo(&demo),
         Command::Replay(replay) => replay::command(&replay),
         Command::Eval(eval) => eval::eval(&eval),
+        Command::Verify(verify) => return verify::verify(&verify),
         Command::Check(files) => check::check(&files, false),
         Command::Plan(files) => plan::plan(&files),
         Command::Explain(files) => check::check(&files, true),

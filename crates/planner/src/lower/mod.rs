@@ -7,8 +7,8 @@ mod rows;
 mod scan;
 mod sink;
 mod temporal;
-mod top_k;
-mod window;
+pub(crate) mod top_k;
+pub(crate) mod window;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DFSchemaRef};

@@ -11,12 +11,21 @@ use millstream_operators::upsert::Upsert;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Lowering, Stream, engine_schema, rows};
+use super::{Lowering, Planner, Stream, engine_schema, rows};
 use crate::catalog::{BadRecords, DeclaredTable, Relation};
 use crate::error::from_datafusion;
 use crate::expr;
 use crate::paths::{self, Layout};
 use crate::{source, values};
+
+impl Planner {
+    /// The columns of a table, and the fields inside, that its planned source gives: a column's name and the names of the
+    /// fields inside. None when no planned query reads the table.
+    pub fn table_paths(&self, table: &str) -> Option<&[Vec<String>]> {
+        let stream = self.sources.get(table)?.first()?;
+        Some(&stream.layout.as_ref()?.paths)
+    }
+}
 
 impl Lowering<'_> {
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Stream> {

@@ -61,7 +61,7 @@ impl<'a> Ranked<'a> {
 }
 
 /// The column that a filter ranks by, where it is a filter on a ranking.
-pub(super) fn rank_column(filter: &Filter) -> Option<Column> {
+pub(crate) fn rank_column(filter: &Filter) -> Option<Column> {
     Ranked::below(filter).map(|ranked| ranked.rank)
 }
 
@@ -307,7 +307,7 @@ fn keeps_latest(schema: &Schema, order: &[Order], limit: u64) -> bool {
 }
 
 /// The `n` of `rank <= n`, `rank < n + 1`, `rank = 1`.
-fn at_most(condition: &Expr, rank: &Column) -> Option<u64> {
+pub(crate) fn at_most(condition: &Expr, rank: &Column) -> Option<u64> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else {
         return None;
     };

@@ -44,26 +44,16 @@ impl Lowering<'_> {
 
     /// GROUP BY the windows of a window function: results come once, when the watermark closes the window.
     pub(super) fn windowed(&mut self, plan: &logical_expr::Aggregate) -> Result<Option<Stream>> {
-        let Some((windows, meaning)) = meaning(&plan.input)? else {
+        let Some(Grouped {
+            windows,
+            keys,
+            calls,
+            places,
+        }) = grouped(plan)?
+        else {
             return Ok(None);
         };
-        let mean = |expr: &Expr| substitute(unaliased(expr).clone(), &meaning);
-        let keys = plan
-            .group_expr
-            .iter()
-            .map(mean)
-            .collect::<Result<Vec<_>>>()?;
-        let calls = plan
-            .aggr_expr
-            .iter()
-            .map(mean)
-            .collect::<Result<Vec<_>>>()?;
-        let places = Places::of(&keys, windows);
         let plain: Vec<&Expr> = places.others(&keys);
-        let mut read = plain.iter().copied().chain(&calls);
-        if !places.make_windows(windows.kind) || read.any(|expr| reads_bounds(expr, windows)) {
-            return Ok(None);
-        }
         check_session(windows, &plain)?;
         let input = self.lower_raw(&windows.input)?;
         if input.clocked {
@@ -112,6 +102,42 @@ impl Lowering<'_> {
             ..stream
         }))
     }
+}
+
+/// A GROUP BY of windows: its keys and calls in terms of the window function below.
+struct Grouped<'a> {
+    windows: &'a WindowTvf,
+    keys: Vec<Expr>,
+    calls: Vec<Expr>,
+    places: Places,
+}
+
+/// Whether a GROUP BY is by the windows of a window function.
+pub(crate) fn is_windowed(plan: &logical_expr::Aggregate) -> Result<bool> {
+    Ok(grouped(plan)?.is_some())
+}
+
+fn grouped(plan: &logical_expr::Aggregate) -> Result<Option<Grouped<'_>>> {
+    let Some((windows, meaning)) = meaning(&plan.input)? else {
+        return Ok(None);
+    };
+    let mean = |expr: &Expr| substitute(unaliased(expr).clone(), &meaning);
+    let keys = plan.group_expr.iter().map(mean);
+    let keys = keys.collect::<Result<Vec<_>>>()?;
+    let calls = plan.aggr_expr.iter().map(mean);
+    let calls = calls.collect::<Result<Vec<_>>>()?;
+    let places = Places::of(&keys, windows);
+    let others = places.others(&keys);
+    let mut read = others.into_iter().chain(&calls);
+    if !places.make_windows(windows.kind) || read.any(|expr| reads_bounds(expr, windows)) {
+        return Ok(None);
+    }
+    Ok(Some(Grouped {
+        windows,
+        keys,
+        calls,
+        places,
+    }))
 }
 
 /// Where a window's bounds stand among the keys of a GROUP BY.
