@@ -268,6 +268,7 @@ impl Arrangement {
         }
         self.index = HashIndex::new();
         self.whole = None;
+        self.index.reserve(self.log.rows());
         let ids: Vec<u32> = self.log.ids().collect();
         let mut hashes = Vec::new();
         for ids in ids.chunks(PROBE_ROWS) {

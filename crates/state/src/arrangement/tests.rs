@@ -2,7 +2,7 @@
 
 use super::*;
 use arrow::array::{Int64Array, StringViewArray};
-use millstream_dataflow::testing::{Random, schema};
+use millstream_dataflow::testing::{Random, Saved, schema};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -67,7 +67,8 @@ fn weighted_rows_settle_under_any_order() {
         let new = || Arrangement::new("rows", &columns, &[0], 0, Retention::Removable).unwrap();
         let (mut arrangement, mut random) = (new(), Random(seed));
         let mut model = Model::new();
-        let mut saved = Vec::new();
+        let mut saved = Saved::default();
+        arrangement.track().unwrap();
         for _ in 0..60 {
             let rows: Vec<(i64, String)> = (0..random.below(300))
                 .map(|_| {
@@ -93,12 +94,10 @@ fn weighted_rows_settle_under_any_order() {
             let all: Vec<i64> = (0..keys as i64).collect();
             assert_eq!(contents(&mut arrangement, &all), model);
             if random.below(5) == 0 {
-                arrangement.changes(&mut saved).unwrap();
+                saved.save(&mut arrangement);
                 arrangement = new();
-                saved
-                    .iter()
-                    .for_each(|change| arrangement.restore(change).unwrap());
-                saved.clear();
+                saved.restore(&mut arrangement, &mut random);
+                arrangement.track().unwrap();
                 assert_eq!(contents(&mut arrangement, &all), model);
             }
         }

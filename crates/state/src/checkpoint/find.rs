@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 impl Store {
     /// The newest checkpoint whose manifest is whole and whose segments are there; what was skipped is told in the notes. Call
-    /// it before the first [`commit`](Self::commit), and again after [`reject`](Self::reject).
+    /// it before the first [`commit`](Self::commit), and again after [`reject`](Self::reject). What tables were to be
+    /// [replaced](Self::replace) is forgotten.
     ///
     /// # Errors
     /// `User` when there are checkpoints and none is good, or one is of another format version; `Retryable` when the store does
@@ -20,6 +21,7 @@ impl Store {
                 "checkpoints are looked for while changes wait for the next",
             ));
         }
+        self.pending.clear();
         let leaves = self.place.list(MANIFESTS)?;
         self.listed = leaves.keys().filter_map(|leaf| sequence(leaf)).collect();
         let segments = self.place.list(SEGMENTS)?;

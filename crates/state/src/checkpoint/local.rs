@@ -7,21 +7,21 @@
 //!
 //! A sync that failed says nothing about what is on the disk, nor does one after it: what was written is thrown away.
 
-use super::place::{Place, Span, missing, short};
+use super::place::{Access, Place, Span, missing, short};
 use arrow::buffer::Buffer;
 use bytes::Bytes;
 use millstream_dataflow::{Error, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// A folder that this process has locked.
+/// A folder. Who writes to it has locked it.
 pub(super) struct Local {
     root: PathBuf,
     /// Held, not read: the lock goes with it.
-    _lock: File,
+    _lock: Option<File>,
     /// Makes a file or a folder durable; tests let it fail.
     pub(super) sync: fn(&File) -> io::Result<()>,
 }
@@ -33,23 +33,34 @@ impl fmt::Display for Local {
 }
 
 impl Local {
-    /// Opens a folder, which is made if it is not there, and locks it.
+    /// Opens a folder. To be written to, it is made if it is not there, and locked.
     ///
     /// # Errors
-    /// `User` when it cannot be used, or another process uses it.
-    pub(super) fn open(root: PathBuf) -> Result<Self> {
+    /// `User` when it cannot be used, or another process writes to it.
+    pub(super) fn open(root: PathBuf, access: Access) -> Result<Self> {
         let unusable = |error: io::Error| {
             let name = root.display();
             Error::user(format!("the folder '{name}' cannot hold checkpoints"))
                 .detail(error.to_string())
                 .hint("it must be a folder in which this process may write")
         };
+        if access == Access::Read {
+            fs::read_dir(root.join(super::MANIFESTS)).map_err(|error| {
+                Error::user(format!("there are no checkpoints in '{}'", root.display()))
+                    .detail(error.to_string())
+            })?;
+            return Ok(Self {
+                root,
+                _lock: None,
+                sync: File::sync_all,
+            });
+        }
         for folder in super::FOLDERS {
             make(&root.join(folder)).map_err(unusable)?;
         }
         let lock = lock(&root)?.map_err(unusable)?;
         let place = Self {
-            _lock: lock,
+            _lock: Some(lock),
             sync: File::sync_all,
             root,
         };
@@ -84,9 +95,9 @@ impl Local {
         let leaf = path.file_name().unwrap_or_default().to_string_lossy();
         let part = path.with_file_name(format!(".{leaf}.part"));
         let write = || {
-            let mut file = File::create(&part)?;
+            let mut file = BufWriter::with_capacity(1 << 17, File::create(&part)?);
             parts.iter().try_for_each(|bytes| file.write_all(bytes))?;
-            (self.sync)(&file)
+            (self.sync)(&file.into_inner()?)
         };
         let published = write().and_then(|()| publish(&part));
         if !matches!(published, Ok(true)) {
@@ -164,14 +175,21 @@ impl Place for Local {
             .map_err(|error| unwritable(name, &error))
     }
 
-    fn remove(&self, name: &str) -> Result<()> {
-        let path = self.path(name);
-        let removed = match fs::remove_file(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => self.sync_folder(&path),
-        };
-        removed.map_err(|error| unwritable(name, &error))
+    fn remove(&self, names: &[String]) -> Result<()> {
+        let mut folders = BTreeMap::new();
+        for name in names {
+            let path = self.path(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed.map_err(|error| unwritable(name, &error))?,
+            }
+            folders.insert(path.parent().map(Path::to_owned), (path, name));
+        }
+        for (path, name) in folders.into_values() {
+            let synced = self.sync_folder(&path);
+            synced.map_err(|error| unwritable(name, &error))?;
+        }
+        Ok(())
     }
 }
 
@@ -266,7 +284,7 @@ mod tests {
 
     fn place() -> (tempfile::TempDir, Local) {
         let folder = tempfile::tempdir().unwrap();
-        let place = Local::open(folder.path().join("a/b")).unwrap();
+        let place = Local::open(folder.path().join("a/b"), Access::Write).unwrap();
         (folder, place)
     }
 
@@ -281,8 +299,9 @@ mod tests {
             place.list("manifest").unwrap(),
             BTreeMap::from([("1".to_owned(), 3)])
         );
-        place.remove("manifest/1").unwrap();
-        place.remove("manifest/1").unwrap();
+        let names = ["manifest/1".to_owned(), "segment/1".to_owned()];
+        place.remove(&names).unwrap();
+        place.remove(&names).unwrap();
         assert_eq!(place.read("manifest/1").unwrap(), None);
     }
 
@@ -300,7 +319,9 @@ mod tests {
     #[test]
     fn a_second_owner_is_refused_and_what_a_crash_left_is_swept() {
         let (folder, place) = place();
-        let error = Local::open(folder.path().join("a/b")).err().unwrap();
+        let error = Local::open(folder.path().join("a/b"), Access::Write)
+            .err()
+            .unwrap();
         assert_eq!(error.kind, Kind::User);
         assert!(error.message.contains("another process"), "{error}");
         let own = format!("process {}", std::process::id());
@@ -308,7 +329,7 @@ mod tests {
         let left = folder.path().join("a/b/segment/.x.part");
         fs::write(&left, "half").unwrap();
         drop(place);
-        Local::open(folder.path().join("a/b")).unwrap();
+        Local::open(folder.path().join("a/b"), Access::Write).unwrap();
         assert!(!left.exists());
     }
 
@@ -342,7 +363,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = Local::open(file.join("x")).err().unwrap();
+        let error = Local::open(file.join("x"), Access::Write).err().unwrap();
         assert_eq!(error.kind, Kind::User);
     }
 }

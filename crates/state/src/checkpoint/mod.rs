@@ -91,7 +91,7 @@ impl Default for Settings {
             codec: Codec::None,
             segment_bytes: 64 << 20,
             block_bytes: 8 << 20,
-            tidy_bytes: 256 << 20,
+            tidy_bytes: 64 << 20,
             attempts: 4,
             wait: Duration::from_millis(200),
             options: BTreeMap::new(),

@@ -43,8 +43,10 @@ impl Pending {
         }
     }
 
+    /// Whether there is nothing but promises to replace tables.
     pub(super) fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+        let mut added = self.tables.values();
+        added.all(|added| added.waiting.is_empty() && added.blocks.is_empty())
     }
 
     /// The bytes in memory, roughly.

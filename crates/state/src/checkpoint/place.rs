@@ -39,15 +39,23 @@ pub(super) trait Place: Display + Send + Sync {
     /// Writes an object if there is none of that name, and says whether it did. After an error it may be there.
     fn create(&self, name: &str, bytes: &[u8]) -> Result<bool>;
 
-    /// Removes an object, if it is there.
-    fn remove(&self, name: &str) -> Result<()>;
+    /// Removes those of some objects that are there. After an error some may be gone.
+    fn remove(&self, names: &[String]) -> Result<()>;
+}
+
+/// What a place is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
 }
 
 /// The place that a path or URL names.
-pub(super) fn open(url: &str, settings: &Settings) -> Result<Arc<dyn Place>> {
+pub(super) fn open(url: &str, settings: &Settings, access: Access) -> Result<Arc<dyn Place>> {
+    let local = |path| Ok(Arc::new(Local::open(path, access)?) as Arc<dyn Place>);
     let scheme = url.split_once(':').map(|(scheme, _)| scheme);
     let Some(scheme) = scheme.filter(|scheme| is_scheme(scheme)) else {
-        return Ok(Arc::new(Local::open(PathBuf::from(url))?));
+        return local(PathBuf::from(url));
     };
     let invalid = || Error::user(format!("the path '{url}' is not a URL of a store"));
     let parsed = Url::parse(url).map_err(|error| invalid().detail(error.to_string()))?;
@@ -55,7 +63,7 @@ pub(super) fn open(url: &str, settings: &Settings) -> Result<Arc<dyn Place>> {
         let path = parsed.to_file_path().map_err(|()| {
             invalid().hint("a local folder's URL has three slashes: file:///data/checkpoints")
         })?;
-        return Ok(Arc::new(Local::open(path)?));
+        return local(path);
     }
     Ok(Arc::new(Remote::open(url, &parsed, settings)?))
 }

@@ -6,9 +6,13 @@ use super::place::{Place, Span};
 use super::{SEGMENTS, named};
 use arrow::buffer::Buffer;
 use millstream_dataflow::{Delta, Result};
+use std::sync::mpsc::sync_channel;
 
 /// Blocks are read in one piece up to so many bytes.
 const PIECE_BYTES: u64 = 16 << 20;
+
+/// So many bytes are read at once, while as many are taken.
+const AHEAD_BYTES: u64 = 32 << 20;
 
 /// Blocks that are apart by less than this are read in one piece.
 const GAP_BYTES: u64 = 4 << 10;
@@ -51,6 +55,40 @@ pub(super) fn bytes(place: &dyn Place, blocks: &[Block]) -> Result<Vec<Buffer>> 
         read[span].slice_with_length(start as usize, block.bytes as usize)
     });
     Ok(own.collect())
+}
+
+/// Gives some blocks to `each` in their order, while those behind them are being read. Reading ends at the first error, which
+/// `each` is given too.
+pub(super) fn ahead(
+    place: &dyn Place,
+    blocks: &[Block],
+    each: &mut dyn FnMut(Result<Buffer>, &Block) -> Result<()>,
+) -> Result<()> {
+    let mut give = |group: &[Block], read: Result<Vec<Buffer>>| match read {
+        Ok(read) => {
+            let mut read = read.into_iter().zip(group);
+            read.try_for_each(|(bytes, block)| each(Ok(bytes), block))
+        }
+        Err(error) => each(Err(error), &group[0]),
+    };
+    let groups: Vec<&[Block]> = groups(blocks, AHEAD_BYTES).collect();
+    if let [group] = groups.as_slice() {
+        return give(group, bytes(place, group));
+    }
+    std::thread::scope(|scope| {
+        let (send, receive) = sync_channel(1);
+        scope.spawn(move || {
+            for group in groups {
+                let read = bytes(place, group);
+                let failed = read.is_err();
+                if send.send((group, read)).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        let mut read = receive.into_iter();
+        read.try_for_each(|(group, read)| give(group, read))
+    })
 }
 
 /// Blocks cut into groups, each of which may be read at once without taking much memory.

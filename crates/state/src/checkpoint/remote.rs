@@ -6,7 +6,7 @@ use arrow::buffer::Buffer;
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use futures::{StreamExt, TryStreamExt, stream};
-use millstream_dataflow::{Error, Result};
+use millstream_dataflow::{Error, Kind, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -14,11 +14,12 @@ use object_store::{
     ClientOptions, Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
     PutOptions, PutPayload, RetryConfig,
 };
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
@@ -39,6 +40,8 @@ pub(super) struct Remote {
     runtime: Runtime,
     attempts: u32,
     wait: Duration,
+    /// It has answered: what it refuses now is not the fault of the user's words, and may pass.
+    answered: AtomicBool,
     /// What makes waits differ, so that those who failed together don't come back together.
     jitter: AtomicU64,
 }
@@ -87,6 +90,7 @@ impl Remote {
         Ok(Self {
             store,
             jitter: AtomicU64::new(FixedState::default().hash_one(&name)),
+            answered: AtomicBool::new(false),
             prefix,
             name,
             runtime,
@@ -108,7 +112,10 @@ impl Remote {
         let mut attempt = 0;
         loop {
             let error = match self.runtime.block_on(make()) {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    self.answered.store(true, Ordering::Relaxed);
+                    return Ok(done);
+                }
                 Err(error) => error,
             };
             attempt += 1;
@@ -128,16 +135,23 @@ impl Remote {
     }
 
     fn failed(&self, doing: &str, name: &str, error: &StoreError) -> Error {
-        let failed = Error::retryable(format!("'{name}' cannot be {doing} in {self}"));
-        let failed = failed.detail(error.to_string());
-        match error {
+        let hint = match error {
             StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
-                failed.hint("the credentials must allow to list, read, write and remove")
+                "the credentials must allow to list, read, write and remove"
             }
-            StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => failed.hint(
-                "checkpoints need a store that can create an object only if there is none of its name",
-            ),
-            _ => failed,
+            StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } => {
+                "checkpoints need a store that can create an object only if there is none of its name"
+            }
+            StoreError::NotFound { .. } => "is there such a bucket?",
+            _ => "",
+        };
+        let message = format!("'{name}' cannot be {doing} in {self}");
+        let wrong = !hint.is_empty() && !self.answered.load(Ordering::Relaxed);
+        let kind = if wrong { Kind::User } else { Kind::Retryable };
+        let failed = Error::new(kind, message).detail(error.to_string());
+        match hint {
+            "" => failed,
+            hint => failed.hint(hint),
         }
     }
 
@@ -252,12 +266,24 @@ impl Place for Remote {
         }
     }
 
-    fn remove(&self, name: &str) -> Result<()> {
-        let path = self.path(name);
-        match self.request(|| self.store.delete(&path)) {
-            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed("removed", name, &error)),
-        }
+    fn remove(&self, names: &[String]) -> Result<()> {
+        let left = RefCell::new(names.iter().map(|name| self.path(name)).collect::<Vec<_>>());
+        let remove = || async {
+            let paths = left.borrow().iter().cloned().map(Ok).collect::<Vec<_>>();
+            let mut removed = self.store.delete_stream(stream::iter(paths).boxed());
+            let mut failed = None;
+            while let Some(one) = removed.next().await {
+                match one {
+                    Ok(path) => left.borrow_mut().retain(|left| *left != path),
+                    Err(StoreError::NotFound { .. }) => {}
+                    Err(error) => failed = Some(error),
+                }
+            }
+            failed.map_or(Ok(()), Err)
+        };
+        let name = || names.first().map_or("", String::as_str);
+        self.request(remove)
+            .map_err(|error| self.failed("removed", name(), &error))
     }
 }
 
@@ -349,7 +375,6 @@ fn amazon(url: &str, parsed: &Url, settings: &Settings) -> Result<object_store::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millstream_dataflow::Kind;
 
     fn place(settings: &Settings) -> Remote {
         let prefix = Path::from("jobs/one");
@@ -372,8 +397,9 @@ mod tests {
             place.list("manifest").unwrap(),
             BTreeMap::from([("1".to_owned(), 3)])
         );
-        place.remove("manifest/1").unwrap();
-        place.remove("manifest/1").unwrap();
+        let names = ["manifest/1".to_owned(), "segment/1".to_owned()];
+        place.remove(&names).unwrap();
+        place.remove(&names).unwrap();
         assert_eq!(place.read("manifest/1").unwrap(), None);
     }
 

@@ -3,7 +3,7 @@
 use super::manifest::{Block, Manifest, SegmentId, Table, TableId};
 use super::merge::Merge;
 use super::pending::{Pending, other_keys};
-use super::place::{self, Place};
+use super::place::{self, Access, Place};
 use super::remote::Remote;
 use super::segments::{Names, Segments};
 use super::{MANIFESTS, Saved, Settings, WRITERS, block, named, read};
@@ -16,8 +16,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// So many bytes of blocks are read at once.
-const READ_BYTES: u64 = 32 << 20;
+/// The number of a handle that does not write.
+const LOOKS: u64 = 0;
 
 /// One writer's handle on a folder of checkpoints. Its methods block; it must not be used inside an asynchronous runtime.
 ///
@@ -72,7 +72,17 @@ impl Store {
     /// # Errors
     /// `User` for a folder that cannot be used, `Retryable` when the store does not answer.
     pub fn open(url: &str, settings: Settings) -> Result<Self> {
-        Self::at(place::open(url, &settings)?, settings)
+        Self::at(place::open(url, &settings, Access::Write)?, settings)
+    }
+
+    /// Opens a folder to look into it, beside the process that writes to it: only [`newest`](Self::newest),
+    /// [`read`](Self::read) and [`verify`](Self::verify) work, and a checkpoint may be removed while it is read.
+    ///
+    /// # Errors
+    /// `User` for a folder that is not there.
+    pub fn look(url: &str, settings: Settings) -> Result<Self> {
+        let place = place::open(url, &settings, Access::Read)?;
+        Ok(Self::with_writer(place, settings, LOOKS))
     }
 
     /// Opens a folder of a store that is at hand.
@@ -87,9 +97,13 @@ impl Store {
 
     pub(super) fn at(place: Arc<dyn Place>, settings: Settings) -> Result<Self> {
         let writer = claim(place.as_ref())?;
+        Ok(Self::with_writer(place, settings, writer))
+    }
+
+    fn with_writer(place: Arc<dyn Place>, settings: Settings, writer: u64) -> Self {
         let names = Names::of(writer);
         let segments = || Segments::new(Arc::clone(&place), names.clone(), settings.segment_bytes);
-        Ok(Self {
+        Self {
             pending: Pending::new(settings.clone(), segments()),
             merged: segments(),
             settings,
@@ -108,7 +122,7 @@ impl Store {
             alone: false,
             unmergeable: BTreeSet::new(),
             place,
-        })
+        }
     }
 
     /// All changes of a table, oldest first. A removal may name a row that is not there. May be called from several threads at
@@ -126,13 +140,9 @@ impl Store {
         let blocks = manifest.tables.get(id).into_iter().flat_map(Table::blocks);
         let blocks: Vec<Block> = blocks.copied().collect();
         let context = |error: Error| error.context(format!("checkpoint {}", manifest.sequence));
-        for group in read::groups(&blocks, READ_BYTES) {
-            let bytes = read::bytes(self.place.as_ref(), group).map_err(context)?;
-            for (bytes, block) in bytes.into_iter().zip(group) {
-                each(block::decode(bytes, block).map_err(context)?)?;
-            }
-        }
-        Ok(())
+        read::ahead(self.place.as_ref(), &blocks, &mut |bytes, block| {
+            each(block::decode(bytes.map_err(context)?, block).map_err(context)?)
+        })
     }
 
     /// Reads every block of a checkpoint and compares its checksum.
@@ -148,12 +158,9 @@ impl Store {
             .copied()
             .collect();
         blocks.sort_by_key(|block| (block.segment, block.offset));
-        for group in read::groups(&blocks, READ_BYTES) {
-            let bytes = read::bytes(self.place.as_ref(), group).map_err(context)?;
-            let mut pairs = bytes.iter().zip(group);
-            pairs.try_for_each(|(bytes, block)| block::check(bytes, block).map_err(context))?;
-        }
-        Ok(())
+        read::ahead(self.place.as_ref(), &blocks, &mut |bytes, block| {
+            block::check(&bytes.map_err(context)?, block).map_err(context)
+        })
     }
 
     /// Says that what is added of this table from now on is all of it: what it has in earlier checkpoints does not count. So
@@ -304,6 +311,11 @@ impl Store {
     pub(super) fn unfenced(&mut self) -> Result<()> {
         if let Some(error) = &self.fenced {
             return Err(error.clone());
+        }
+        if self.writer == LOOKS {
+            return Err(Error::internal(
+                "a checkpoint is written to a folder that was opened to be looked into",
+            ));
         }
         let newest = self.place.list(WRITERS)?;
         let newest = newest

@@ -143,17 +143,14 @@ impl Store {
     /// Removes what no kept checkpoint names: manifests first, then segments. Gives how many objects.
     fn collect(&mut self) -> Result<usize> {
         let keep = self.settings.keep.max(1);
-        let mut removed = 0;
         let oldest = self.kept.len().saturating_sub(keep);
         let Some(oldest) = self.kept.get(oldest).map(|manifest| manifest.sequence) else {
             return Ok(0);
         };
         let old: Vec<u64> = self.listed.range(..oldest).copied().collect();
-        for sequence in old {
-            self.place.remove(&named(MANIFESTS, numbered(sequence)))?;
-            self.listed.remove(&sequence);
-            removed += 1;
-        }
+        let names = old.iter().map(|old| named(MANIFESTS, numbered(*old)));
+        let mut removed = self.remove(&names.collect::<Vec<_>>())?;
+        self.listed = self.listed.split_off(&oldest);
         self.kept.retain(|manifest| manifest.sequence >= oldest);
         let mut used: BTreeSet<SegmentId> = self.pending.segments_used().collect();
         used.extend(
@@ -173,27 +170,33 @@ impl Store {
                 .flat_map(Merge::blocks)
                 .map(|block| block.segment),
         );
-        for id in collect::garbage(&self.known, &used, self.writer) {
-            self.place.remove(&named(SEGMENTS, id))?;
+        let garbage = collect::garbage(&self.known, &used, self.writer);
+        let names = garbage.iter().map(|id| named(SEGMENTS, id));
+        removed += self.remove(&names.collect::<Vec<_>>())?;
+        for id in garbage {
             self.known.remove(&id);
-            removed += 1;
         }
         Ok(removed + self.forget_writers()?)
     }
 
     /// Removes the entries of writers before this one, once.
     fn forget_writers(&mut self) -> Result<usize> {
-        if std::mem::replace(&mut self.alone, true) {
+        if self.alone {
             return Ok(0);
         }
-        let mut removed = 0;
-        for leaf in self.place.list(WRITERS)?.into_keys() {
-            if leaf < writer_leaf(self.writer) {
-                self.place.remove(&named(WRITERS, leaf))?;
-                removed += 1;
-            }
-        }
+        let mut leaves: Vec<String> = self.place.list(WRITERS)?.into_keys().collect();
+        leaves.retain(|leaf| *leaf < writer_leaf(self.writer));
+        let names = leaves.iter().map(|leaf| named(WRITERS, leaf));
+        let removed = self.remove(&names.collect::<Vec<_>>())?;
+        self.alone = true;
         Ok(removed)
+    }
+
+    fn remove(&self, names: &[String]) -> Result<usize> {
+        if !names.is_empty() {
+            self.place.remove(names)?;
+        }
+        Ok(names.len())
     }
 
     /// The tables whose blocks cannot be merged: they grow with every change.

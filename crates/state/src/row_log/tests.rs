@@ -5,7 +5,7 @@ use arrow::array::{Array, AsArray, Int64Array, ListBuilder, RecordBatch, StringV
 use arrow::datatypes::{Field, Int64Type};
 use millstream_dataflow::Delta;
 use millstream_dataflow::operator::Checkpointed;
-use millstream_dataflow::testing::{Random, delta, schema, show};
+use millstream_dataflow::testing::{Random, Saved, delta, schema, show};
 use std::sync::Arc;
 
 const COLUMNS: &str =
@@ -88,7 +88,8 @@ fn equality_takes_nulls_and_nans_as_equal() {
     }
 }
 
-/// Churn over several pages: rows of any length come and go, and a copy follows by checkpoints.
+/// Churn over several pages: rows of any length come and go, a copy follows by checkpoints, and others are made from what
+/// compactions leave of them.
 #[test]
 fn churn_and_checkpoints_lose_nothing() {
     let columns = schema("a bigint, b text");
@@ -96,6 +97,7 @@ fn churn_and_checkpoints_lose_nothing() {
     let mut copy = RowLog::new("rows", &columns).unwrap();
     let mut model: std::collections::BTreeMap<u32, (i64, String, i64)> = Default::default();
     let mut random = Random(5);
+    let mut all = Saved::default();
     let mut counter = 0;
     for round in 0..60 {
         let rows = random.below(2000);
@@ -137,10 +139,16 @@ fn churn_and_checkpoints_lose_nothing() {
         if random.below(3) == 0 || round == 59 {
             let mut saved = Vec::new();
             log.changes(&mut saved).unwrap();
+            // What comes twice is there once.
             saved
                 .iter()
+                .chain(&saved)
                 .for_each(|change| copy.restore(change).unwrap());
             same(&copy, &model);
+            all.add(1, saved);
+            let mut other = RowLog::new("rows", &columns).unwrap();
+            all.restore(&mut other, &mut random);
+            same(&other, &model);
         }
         same(&log, &model);
     }

@@ -2,7 +2,9 @@
 
 use super::*;
 use millstream_dataflow::operator::{Bound, Checkpointed, Operator, Output, Partitioning, Spec};
-use millstream_dataflow::testing::{Random, Script, check, delta, delta_of, schema, show_sum};
+use millstream_dataflow::testing::{
+    Random, Saved, Script, check, delta, delta_of, schema, show_sum,
+};
 use millstream_dataflow::{StepTime, Weights};
 use std::fmt;
 
@@ -151,7 +153,8 @@ fn long_life(seed: u64, key: &[usize]) {
     let mut random = Random(seed);
     let mut view = ViewTable::new(Arc::clone(&columns), key.to_vec());
     let mut model: Vec<(i32, i32)> = Vec::new();
-    let mut saved: Vec<Delta> = Vec::new();
+    let mut saved = Saved::default();
+    view.track().unwrap();
     let mut fresh = 0;
     for round in 0..400 {
         let size = if random.below(20) == 0 {
@@ -177,14 +180,12 @@ fn long_life(seed: u64, key: &[usize]) {
         }
         view.apply(&[of(&columns, &rows)]).unwrap();
         if round % 37 == 0 {
-            view.changes(&mut saved).unwrap();
+            saved.save(&mut view);
             let mut restored = ViewTable::new(Arc::clone(&columns), key.to_vec());
-            for change in &saved {
-                restored.restore(change).unwrap();
-            }
+            saved.restore(&mut restored, &mut random);
+            restored.track().unwrap();
+            assert_eq!(restored.rows(), model.len());
             view = restored;
-            saved.clear();
-            view.changes(&mut saved).unwrap();
         }
     }
     let mut held: Vec<(i32, i32)> = Vec::new();

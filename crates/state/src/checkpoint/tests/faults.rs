@@ -4,7 +4,7 @@ use super::faulty::{Fate, Faulty};
 use super::model::{State, add, restore, small, table};
 use crate::checkpoint::local::Local;
 use crate::checkpoint::manifest::Manifest;
-use crate::checkpoint::place::Place;
+use crate::checkpoint::place::{Access, Place};
 use crate::checkpoint::{Settings, Store};
 use millstream_dataflow::Kind;
 use millstream_dataflow::testing::Random;
@@ -218,7 +218,7 @@ fn sync(file: &File) -> io::Result<()> {
 #[test]
 fn a_disk_that_is_full_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
-    let mut place = Local::open(folder.path().to_owned()).unwrap();
+    let mut place = Local::open(folder.path().to_owned(), Access::Write).unwrap();
     place.sync = sync;
     let mut store = Store::at(Arc::new(place), small()).unwrap();
     let mut state = State::new();
@@ -251,6 +251,33 @@ fn a_second_engine_on_a_folder_is_refused() {
     );
     drop(store);
     Store::open(&url, small()).unwrap();
+}
+
+#[test]
+fn others_may_look_while_one_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = folder.path().display().to_string();
+    let error = Store::look(&url, small()).err().unwrap();
+    assert!(error.message.contains("no checkpoints in"), "{error}");
+    let (mut store, mut state) = (Store::open(&url, small()).unwrap(), State::new());
+    store.newest().unwrap();
+    add(&mut store, &mut state, &table(1), &set(1));
+    store.commit(json!(1), &[table(1)]).unwrap();
+    let mut other = Store::look(&url, small()).unwrap();
+    assert_eq!(restore(&mut other).unwrap().unwrap().1, state);
+    assert_eq!(
+        other.commit(json!(2), &[]).unwrap_err().kind,
+        Kind::Internal
+    );
+    store.commit(json!(2), &[table(1)]).unwrap();
+    assert_eq!(other.newest().unwrap().manifest.unwrap().sequence, 2);
+}
+
+/// One thread writes, others may read what it restores.
+#[test]
+fn a_store_goes_to_other_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Store>();
 }
 
 /// A place that counts what is asked of it.
@@ -298,15 +325,15 @@ impl Place for Counted {
         self.0.create(name, bytes)
     }
 
-    fn remove(&self, name: &str) -> millstream_dataflow::Result<()> {
-        self.0.remove(name)
+    fn remove(&self, names: &[String]) -> millstream_dataflow::Result<()> {
+        self.0.remove(names)
     }
 }
 
 #[test]
 fn a_checkpoint_costs_what_changed() {
     let folder = tempfile::tempdir().unwrap();
-    let local = Local::open(folder.path().to_owned()).unwrap();
+    let local = Local::open(folder.path().to_owned(), Access::Write).unwrap();
     let place = Arc::new(Counted(local, std::sync::Mutex::default()));
     let mut store = Store::at(Arc::clone(&place) as Arc<dyn Place>, Settings::default()).unwrap();
     store.newest().unwrap();
