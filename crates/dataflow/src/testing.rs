@@ -13,13 +13,14 @@
 
 mod saved;
 
+pub use saved::Saved;
+
 use crate::operator::{Operator, Output, Partitioning, Spec};
 use crate::{Delta, Step, StepTime, Watermark, hash};
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use saved::Saved;
 use std::sync::Arc;
 
 /// Columns from text: `"sku text, qty int, price decimal(10,2), ts timestamp"`.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// The changes of a table, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Saved {
+pub struct Saved {
     key_columns: usize,
     changes: Vec<Delta>,
 }
@@ -19,10 +19,12 @@ pub(super) type Relation = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl Saved {
     /// Takes what has changed since the last time; gives how many rows that are.
-    pub(super) fn save(&mut self, table: &mut dyn Checkpointed) -> usize {
+    ///
+    /// # Panics
+    /// When the table fails, or gives a change twice.
+    pub fn save(&mut self, table: &mut dyn Checkpointed) -> usize {
         let mut changes = Vec::new();
         table.changes(&mut changes).expect("the table saves");
-        self.key_columns = table.key_columns();
         for change in &changes {
             assert_eq!(
                 change.schema().fields(),
@@ -32,7 +34,7 @@ impl Saved {
             );
         }
         let rows = changes.iter().map(Delta::rows).sum();
-        self.changes.extend(changes);
+        self.add(table.key_columns(), changes);
         let mut again = Vec::new();
         table.changes(&mut again).expect("the table saves");
         assert!(
@@ -43,8 +45,17 @@ impl Saved {
         rows
     }
 
+    /// Adds changes, whose first columns are the key.
+    pub fn add(&mut self, key_columns: usize, changes: Vec<Delta>) {
+        self.key_columns = key_columns;
+        self.changes.extend(changes);
+    }
+
     /// Restores a table from what is left after compactions at random.
-    pub(super) fn restore(&self, table: &mut dyn Checkpointed, random: &mut Random) {
+    ///
+    /// # Panics
+    /// When the table fails.
+    pub fn restore(&self, table: &mut dyn Checkpointed, random: &mut Random) {
         for change in self.compacted(random) {
             table.restore(&change).expect("the table restores");
         }
@@ -89,7 +100,8 @@ impl Saved {
         let mut pieces = Vec::new();
         let mut at = 0;
         while at < left.len() {
-            let rows = (random.below(12) + 1).min(left.len() - at);
+            let most = [12, 4 * left.len()][random.below(2)];
+            let rows = (random.below(most) + 1).min(left.len() - at);
             let rows = UInt32Array::from(left[at..at + rows].to_vec());
             at += rows.len();
             pieces.push(all.take(&rows).expect("rows of the changes"));

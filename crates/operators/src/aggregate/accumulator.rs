@@ -148,7 +148,7 @@ pub(crate) struct Rows<'a> {
 pub(crate) struct Arrival<'a> {
     /// The number from which they are counted.
     pub(crate) first: u64,
-    /// Where each of them is from there on, ascending; `None`: one after the other.
+    /// Where each of them is from there on, ascending as they are folded; `None`: one after the other.
     pub(crate) places: Option<&'a [u32]>,
 }
 

@@ -9,9 +9,7 @@
 //! The set and the accumulators behind it are saved each by itself: what the latter hold may depend on the order in which
 //! entries came and went, which the set does not tell.
 
-use super::accumulator::{
-    Accumulator, Args, Arrival, Entries, Exported, Finish, Rows, Shape,
-};
+use super::accumulator::{Accumulator, Args, Arrival, Entries, Exported, Finish, Rows, Shape};
 use super::plan::Branch;
 use crate::tracker::{Changes, Tracker};
 use arrow::array::BooleanArray;
@@ -195,7 +193,8 @@ impl Accumulator for Distinct {
             key: self.index.forms(),
             body: vec![
                 Form::Long;
-                self.branches.len() + self.branches.iter().filter(|b| b.turns.is_some()).count()
+                self.branches.len()
+                    + self.branches.iter().filter(|b| b.turns.is_some()).count()
             ],
         }
     }

@@ -350,6 +350,7 @@ impl Accumulators {
 
     /// From now on, remember which entries change.
     pub(crate) fn track(&mut self) {
+        self.marks = Vec::new();
         for part in 0..self.plan.saved.parts() {
             if let Some(entries) = self.part_mut(part).and_then(Accumulator::entries) {
                 entries.track();

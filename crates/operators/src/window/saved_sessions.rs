@@ -138,7 +138,7 @@ impl State {
             ids.push(match held {
                 Some(id) => id,
                 None if present => {
-                    let id = self.new_session(Session::unknown(key, *number));
+                    let id = self.add_session(Session::unknown(key, *number));
                     self.of_key[key as usize].push(id);
                     self.restored.insert((key, *number), id);
                     id

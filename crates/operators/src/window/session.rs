@@ -220,7 +220,14 @@ impl State {
         Ok(into)
     }
 
-    pub(super) fn new_session(&mut self, session: Session) -> u32 {
+    fn new_session(&mut self, session: Session) -> u32 {
+        let id = self.add_session(session);
+        self.due.push(Reverse((session.queued, session.number, id)));
+        id
+    }
+
+    /// Adds a session that is not to fire yet.
+    pub(super) fn add_session(&mut self, session: Session) -> u32 {
         let id = self.free.pop().unwrap_or(self.each.len() as u32);
         if id as usize == self.each.len() {
             self.each.push(session);
@@ -228,7 +235,6 @@ impl State {
             self.each[id as usize] = session;
         }
         self.accumulators.grow(self.each.len());
-        self.due.push(Reverse((session.queued, session.number, id)));
         if let Some(tracker) = &mut self.tracker {
             tracker.came(&[id]);
         }

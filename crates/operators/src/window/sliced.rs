@@ -369,12 +369,16 @@ impl Checkpointed for Slices {
             }
             for (slice, picks) in slices {
                 let picks = UInt32Array::from(picks);
-                let mut columns = compute::take_arrays(&rows.columns, &picks, None)?;
+                let mut columns = if picks.len() == rows.rows {
+                    rows.columns.clone()
+                } else {
+                    compute::take_arrays(&rows.columns, &picks, None)?
+                };
                 columns.remove(keys);
                 let rows = picks.len();
-                self.slice(slice)?
-                    .restore(&SavedRows { columns, rows }, present)?;
-                if self.open.get(&slice).is_some_and(Groups::is_empty) {
+                let groups = self.slice(slice)?;
+                groups.restore(&SavedRows { columns, rows }, present)?;
+                if groups.is_empty() {
                     self.open.remove(&slice);
                 }
             }
