@@ -5,6 +5,7 @@
 //! DDL      done -> one more entry -> in a checkpoint before the client is answered
 //! ```
 
+use millstream_dataflow::graph::NodeId;
 use millstream_dataflow::{Error, Kind, Result};
 use millstream_runtime::{Durability, Job, Origin, Unrecovered};
 use millstream_sql::{Spanned, Statement};
@@ -30,17 +31,27 @@ pub(crate) struct History {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Entry {
     /// A statement.
-    Statement(String),
+    Statement {
+        /// Its words.
+        text: String,
+        /// The last node before it: what has failed has taken numbers too.
+        behind: u32,
+    },
     /// It was started with other files.
-    Files(String),
+    Files {
+        /// Their text.
+        text: String,
+        /// The last node before them.
+        behind: u32,
+    },
 }
 
 impl History {
     /// The files that the job was last started with.
     pub(crate) fn newest_files(&self) -> &str {
         let files = self.changes.iter().rev().find_map(|entry| match entry {
-            Entry::Files(text) => Some(text.as_str()),
-            Entry::Statement(_) => None,
+            Entry::Files { text, .. } => Some(text.as_str()),
+            Entry::Statement { .. } => None,
         });
         files.unwrap_or(&self.files)
     }
@@ -142,12 +153,15 @@ impl Engine {
             state.start(&self.inner.config)?;
         }
         for entry in &history.changes {
+            let (Entry::Files { behind, .. } | Entry::Statement { behind, .. }) = entry;
+            let behind = NodeId(*behind);
+            self.inner.state.lock().declared.planner.number_from(behind);
             match entry {
-                Entry::Files(text) => self.upgrade(text).map(drop)?,
-                Entry::Statement(text) => {
+                Entry::Files { text, .. } => self.upgrade(text).map(drop)?,
+                Entry::Statement { text, .. } => {
                     for statement in &parse(text)? {
                         self.change_job(statement, text)?;
-                        self.note(text.clone());
+                        self.note(text.clone(), behind);
                     }
                 }
             }
@@ -176,27 +190,22 @@ impl Engine {
         Ok(notes)
     }
 
-    fn note(&self, text: String) -> Option<History> {
+    fn note(&self, text: String, behind: NodeId) -> Option<History> {
         let mut state = self.inner.state.lock();
         let history = state.history.as_mut()?;
-        history.changes.push(Entry::Statement(text));
+        let behind = behind.0;
+        history.changes.push(Entry::Statement { text, behind });
         Some(history.clone())
     }
 
-    /// Notes a statement that changed the job, and waits until a checkpoint holds that.
-    pub(crate) fn remember(&self, statement: &Spanned<Statement>, text: &str) -> Result<()> {
-        let changes_nothing = matches!(
-            statement.node,
-            Statement::Explain(_)
-                | Statement::Show(_)
-                | Statement::ShowSettings
-                | Statement::Describe { .. }
-                | Statement::Query(_)
-        );
-        if changes_nothing {
-            return Ok(());
-        }
-        let history = self.note(words(statement, text));
+    /// Notes a statement that changed the job, and waits until a checkpoint holds that. `behind`: the last node before it.
+    pub(crate) fn remember(
+        &self,
+        statement: &Spanned<Statement>,
+        text: &str,
+        behind: NodeId,
+    ) -> Result<()> {
+        let history = self.note(words(statement, text), behind);
         let job = self.inner.state.lock().job.clone();
         let (Some(job), Some(history)) = (job, history) else {
             return Ok(());
@@ -207,6 +216,18 @@ impl Engine {
                 error.context("the statement was done, but is not in a checkpoint yet")
             })
     }
+}
+
+/// Whether a statement tells something and changes nothing.
+pub(crate) fn only_tells(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Explain(_)
+            | Statement::Show(_)
+            | Statement::ShowSettings
+            | Statement::Describe { .. }
+            | Statement::Query(_)
+    )
 }
 
 impl State {

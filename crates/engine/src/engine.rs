@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::durable::History;
+use crate::durable::{History, only_tells};
 use crate::script::{Declarations, located, words};
 use crate::settings::Settings;
 use crate::{ad_hoc, describe};
@@ -71,6 +71,8 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub config: Config,
     pub state: Mutex<State>,
+    /// Held by the statement that changes the job.
+    changing: Mutex<()>,
 }
 
 /// What changes as statements run.
@@ -92,6 +94,7 @@ impl Engine {
             inner: Arc::new(Inner {
                 config,
                 state: Mutex::new(State::new(Settings::default())),
+                changing: Mutex::new(()),
             }),
         }
     }
@@ -222,8 +225,14 @@ impl Engine {
     }
 
     fn change(&self, statement: &Spanned<Statement>, text: &str) -> Result<Response> {
+        if only_tells(&statement.node) {
+            return self.change_job(statement, text);
+        }
+        // One at a time: the job is made again in the order in which statements are noted.
+        let _changing = self.inner.changing.lock();
+        let behind = self.with_state(|state| state.declared.planner.last_node());
         let response = self.change_job(statement, text)?;
-        self.remember(statement, text)?;
+        self.remember(statement, text, behind)?;
         Ok(response)
     }
 
@@ -234,6 +243,7 @@ impl Engine {
         text: &str,
     ) -> Result<Response> {
         let mut state = self.inner.state.lock();
+        let (before, known) = (state.declared.known(), state.graph.nodes.len());
         let (tag, addition) = match &statement.node {
             Statement::Explain(explain) => return state.explain(explain, text),
             Statement::Show(show) => return describe::show(&state, show),
@@ -244,15 +254,24 @@ impl Engine {
                 drop(state);
                 return self.replace(statement, text);
             }
-            _ => (
-                state.take(statement, text)?,
-                state.start(&self.inner.config)?,
-            ),
+            _ => {
+                let started = state
+                    .take(statement, text)
+                    .and_then(|tag| Ok((tag, state.start(&self.inner.config)?)));
+                started.inspect_err(|_| state.declared.go_back(&before))?
+            }
         };
         let notes = std::mem::take(&mut state.declared.notes);
+        let added = state.graph.nodes[known..].iter().map(|node| node.id);
+        let added: Vec<NodeId> = added.collect();
         // Readers go on while the addition catches up.
         drop(state);
-        addition.map_or(Ok(()), |addition| addition.wait())?;
+        if let Some(Err(error)) = addition.map(|addition| addition.wait()) {
+            let mut state = self.inner.state.lock();
+            state.remove(&added)?;
+            state.declared.go_back(&before);
+            return Err(error);
+        }
         Ok(Response::Done {
             tag: tag.to_owned(),
             notes,

@@ -28,6 +28,12 @@ pub(crate) struct Declarations {
     pub notes: Vec<String>,
 }
 
+/// What was declared at some time.
+pub(crate) struct Known {
+    catalog: Catalog,
+    inserts: Vec<Inserted>,
+}
+
 /// An INSERT.
 #[derive(Clone, Debug)]
 pub(crate) struct Inserted {
@@ -49,6 +55,21 @@ impl Declarations {
             inserts: Vec::new(),
             notes: Vec::new(),
         }
+    }
+
+    /// What is declared, to go back to.
+    pub(crate) fn known(&self) -> Known {
+        Known {
+            catalog: self.catalog.clone(),
+            inserts: self.inserts.clone(),
+        }
+    }
+
+    /// Forgets what a statement has declared that failed.
+    pub(crate) fn go_back(&mut self, known: &Known) {
+        self.catalog = known.catalog.clone();
+        self.inserts.clone_from(&known.inserts);
+        self.queries.clear();
     }
 
     /// A binder over what is declared.

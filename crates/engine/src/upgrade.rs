@@ -105,6 +105,7 @@ impl Engine {
         let Some(history) = state.history.clone() else {
             return Err(Error::internal("a job without history is changed"));
         };
+        let behind = state.declared.planner.last_node().0;
         let before = state.planned(history.newest_files(), &self.inner.config)?;
         let after = state.planned(new, &self.inner.config)?;
         let changes = changes(&before.declared, &after.declared);
@@ -113,7 +114,10 @@ impl Engine {
         state.take_in(new, &stays)?;
         let addition = state.start(&self.inner.config)?;
         if let Some(history) = &mut state.history {
-            history.changes.push(Entry::Files(new.to_owned()));
+            history.changes.push(Entry::Files {
+                text: new.to_owned(),
+                behind,
+            });
         }
         drop(state);
         addition.map_or(Ok(()), |addition| addition.wait())?;

@@ -118,6 +118,16 @@ impl Planner {
         }
     }
 
+    /// The number of the last node.
+    pub fn last_node(&self) -> NodeId {
+        NodeId(self.next)
+    }
+
+    /// Numbers the nodes to come from behind this one.
+    pub fn number_from(&mut self, last: NodeId) {
+        self.next = self.next.max(last.0);
+    }
+
     /// A number for a node that is to come.
     pub fn reserve(&mut self) -> NodeId {
         self.next += 1;
