@@ -146,12 +146,10 @@ impl Destination {
             .iter()
             .map(|file| file.path.rsplit_once('/').map_or("", |(folder, _)| folder))
             .collect();
-        for folder in folders {
+        disk::each_at_once(folders.iter(), |folder| {
             let folder = root.join(folder);
-            disk::sync_folder(&folder)
-                .map_err(|error| disk::sync_error(folder.display(), &error))?;
-        }
-        Ok(())
+            disk::sync_folder(&folder).map_err(|error| disk::sync_error(folder.display(), &error))
+        })
     }
 
     fn crowded(&self) -> Error {

@@ -1,6 +1,6 @@
 //! What a local disk needs so that a file or a folder is there after a power cut.
 
-use millstream_dataflow::{Error, Kind};
+use millstream_dataflow::{Error, Kind, Result};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -26,6 +26,37 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
 /// A folder's names are durable when it has been synced.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// So many waits at once.
+const AT_ONCE: usize = 16;
+
+/// Does something that waits for a disk or a store to each of these, to several at once.
+pub(super) fn each_at_once<T: Send>(
+    mut items: impl ExactSizeIterator<Item = T>,
+    act: impl Fn(T) -> Result<()> + Sync,
+) -> Result<()> {
+    if items.len() == 1 {
+        return items.try_for_each(act);
+    }
+    let act = &act;
+    while items.len() > 0 {
+        std::thread::scope(|scope| {
+            let some = items.by_ref().take(AT_ONCE);
+            let started: Vec<_> = some.map(|item| scope.spawn(move || act(item))).collect();
+            let ended = started.into_iter().map(|thread| {
+                let panicked = |_| {
+                    Err(Error::internal(
+                        "a thread that waits for a disk has panicked",
+                    ))
+                };
+                thread.join().unwrap_or_else(panicked)
+            });
+            // All are waited for, whatever the first says.
+            ended.fold(Ok(()), Result::and)
+        })?;
+    }
+    Ok(())
 }
 
 /// Writes a small file that appears whole, unless there is one of this name. Gives whether it was written.

@@ -222,11 +222,6 @@ impl Ended {
         self.output.drain()
     }
 
-    /// Sends its last bytes on their way, without a wait for their arrival.
-    pub(super) fn send_last(&mut self) -> Result<()> {
-        self.output.send_last()
-    }
-
     /// Makes its bytes durable.
     ///
     /// # Errors

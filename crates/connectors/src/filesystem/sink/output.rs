@@ -71,31 +71,22 @@ impl Output {
         }
     }
 
-    /// No more will be written: sends an upload's last part on its way, so that those of several files travel together.
-    ///
-    /// # Errors
-    /// As for [`drain`](Self::drain).
-    pub(super) fn send_last(&mut self) -> Result<()> {
-        self.drain()?;
-        match &mut self.target {
-            Some(Target::Remote(upload)) if !self.waiting.is_empty() => {
-                upload.put(std::mem::take(&mut self.waiting).into())
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// Makes all that was written durable, but for the file's name.
     ///
     /// # Errors
     /// `Retryable`: nothing is lost, call again. `Internal`: the file is lost.
     pub(super) fn stage(&mut self) -> Result<()> {
-        self.send_last()?;
+        self.drain()?;
         match &mut self.target {
             Some(Target::Local { file, path }) => hand_on(&mut self.waiting, file, path)?
                 .sync_all()
                 .map_err(|error| sync_error(path.display(), &error)),
-            Some(Target::Remote(upload)) => upload.send(0),
+            Some(Target::Remote(upload)) => {
+                if !self.waiting.is_empty() {
+                    upload.put(std::mem::take(&mut self.waiting).into())?;
+                }
+                upload.send(0)
+            }
             None => Ok(()),
         }
     }

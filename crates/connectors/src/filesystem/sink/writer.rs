@@ -11,6 +11,7 @@
 use super::FileSink;
 use super::destination::Destination;
 use super::directories::Share;
+use super::disk::each_at_once;
 use super::growing::{Encoded, Ended, Growing};
 use super::prepared::{DataFile, Prepared};
 use super::staging::Staging;
@@ -25,9 +26,6 @@ use std::time::Instant;
 /// So many files grow at once, or as many as one write needs. Before another begins, the one that has been quiet longest
 /// ends.
 const GROWING_MAX: usize = 256;
-
-/// The last parts of so many files are on their way to an object store at once.
-const STAGED_AT_ONCE: usize = 16;
 
 /// Sixteen digits that nothing else has.
 pub(super) fn unique() -> String {
@@ -165,15 +163,8 @@ impl FileWriter {
         if self.ended.is_empty() {
             return Ok(());
         }
-        while !self.ended.is_empty() {
-            let next = self.ended.len().saturating_sub(STAGED_AT_ONCE);
-            self.ended[next..]
-                .iter_mut()
-                .try_for_each(Ended::send_last)?;
-            self.ended[next..].iter_mut().try_for_each(Ended::stage)?;
-            let staged = self.ended.drain(next..).map(Ended::staged);
-            self.staged.extend(staged);
-        }
+        each_at_once(self.ended.iter_mut(), Ended::stage)?;
+        self.staged.extend(self.ended.drain(..).map(Ended::staged));
         self.staging().sync()
     }
 
