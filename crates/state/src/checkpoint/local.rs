@@ -16,6 +16,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A folder. Who writes to it has locked it.
 pub(super) struct Local {
@@ -208,6 +209,24 @@ fn is_part(leaf: &str) -> bool {
     leaf.starts_with('.') && leaf.ends_with(".part")
 }
 
+/// How long a killed process may take to let go of its lock: the system gives its memory back first.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Takes the lock, waiting a little for one who is about to let it go.
+fn lock_soon(file: &File) -> std::result::Result<(), TryLockError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if waited < LOCK_WAIT => {
+                std::thread::sleep(LOCK_PAUSE);
+                waited += LOCK_PAUSE;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Makes a folder and those that it is in, each durable before the next.
 fn make(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
@@ -230,7 +249,7 @@ fn lock(root: &Path) -> Result<io::Result<File>> {
         Ok(file) => file,
         Err(error) => return Ok(Err(error)),
     };
-    match file.try_lock() {
+    match lock_soon(&file) {
         Ok(()) => {
             // For people who look; the lock itself is the system's.
             let line = format!("process {}\n", std::process::id());
