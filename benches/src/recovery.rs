@@ -117,7 +117,7 @@ impl Recovery {
 
 fn pipeline(keys: u64) -> String {
     format!(
-        "CREATE TABLE events (id BIGINT, amount BIGINT, note STRING) WITH ('connector' = 'datagen', 'number-of-rows' = '{keys}', \
+        "CREATE TABLE events (id BIGINT, amount BIGINT, note STRING) WITH ('connector' = 'datagen', 'number-of-rows' = '{keys}', 'rows-per-second' = '100000000', \
          'fields.id.kind' = 'sequence', 'fields.id.start' = '1', 'fields.id.end' = '{keys}', \
          'fields.amount.min' = '1', 'fields.amount.max' = '1000', 'fields.note.length' = '40');\n\
          CREATE MATERIALIZED VIEW totals AS SELECT id, COUNT(*) AS n, SUM(amount) AS amount, MAX(note) AS note FROM events GROUP BY id;\n"
