@@ -24,10 +24,10 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Changes are handed over when the steps took so many rows, at first and at most.
-const DRAIN_ROWS: usize = 65_536;
-const DRAIN_ROWS_MIN: usize = 4_096;
-const DRAIN_ROWS_MAX: usize = 1 << 20;
+/// Changes are handed over when the steps took so many rows: at first, at least and at most.
+const DRAIN_ROWS: usize = 8_192;
+const DRAIN_ROWS_MIN: usize = 1_024;
+const DRAIN_ROWS_MAX: usize = 65_536;
 /// Handing over should take no longer than this.
 const DRAIN_TIME: Duration = Duration::from_millis(4);
 
@@ -273,6 +273,12 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// The rows that a step may take, so that handing over what it changes is no long wait.
+    pub(crate) fn step_rows_for_checkpoints(&self) -> usize {
+        let checkpoints = self.checkpoints.as_ref();
+        checkpoints.map_or(usize::MAX, |checkpoints| checkpoints.drain_rows)
     }
 
     /// Names the pending checkpoint once all sinks are ready for it; gives it up when one never will be.

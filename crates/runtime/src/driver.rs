@@ -160,6 +160,7 @@ impl Driver {
         } else {
             self.pace.rows()
         };
+        let paced = paced.min(self.step_rows_for_checkpoints());
         let rows_max = self.config.step_rows_max.unwrap_or(paced).max(1);
         if self.intake.gather(rows_max) == Gathered::Waiting {
             return Ok(false);
@@ -249,6 +250,7 @@ impl Driver {
             self.config.live_step
         };
         self.pace.took(rows, took, wanted);
+        self.shared.steps.took(took);
         self.shared.stepped(number, rows);
         self.drain_changes(rows)
     }

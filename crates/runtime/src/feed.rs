@@ -66,6 +66,9 @@ impl Feed {
         let bounded = self.node.source.bounded();
         let times = self.lanes.iter_mut().map(|lane| {
             lane.time.waiting = !lane.queue.is_empty();
+            if lane.queue.is_drained() {
+                lane.queue.meter.set_complete_ms(now_ms);
+            }
             let timeout = timeout.filter(|_| !beside || lane.adopted);
             let time = watermark::of_partition(&lane.time, now_ms, timeout);
             lane.queue.meter.idle.store(time.idle, Relaxed);

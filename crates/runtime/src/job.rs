@@ -9,9 +9,10 @@ use crate::discover::Discovery;
 use crate::driver::{Command, Driver, Parts, Stopping};
 use crate::error::{Error, Failure, Result, guarded};
 use crate::intake::{Intake, Settings};
+use crate::meter::StepMeter;
 use crate::outlet::{Follower, Outlets};
 use crate::plan;
-use crate::progress::{Meters, Progress, Rate};
+use crate::progress::{Meters, Overall, Progress, Rate};
 use crate::recovery::{self, Durability, Recovery};
 use crate::saved::About;
 use crate::snapshot::{Snapshot, Subscription, ViewRequest, ViewRows};
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     step: AtomicU64,
     rows: AtomicU64,
     rate: Rate,
+    pub(crate) steps: StepMeter,
     meters: Mutex<Meters>,
     ended: Mutex<Option<Vec<Failure>>>,
     ended_changed: Condvar,
@@ -226,15 +228,17 @@ impl Job {
     /// How the job is doing. Does not wait for a step.
     pub fn progress(&self) -> Progress {
         let shared = &self.shared;
-        let rows = shared.rows.load(SeqCst);
-        let rate = shared.rate.look(shared.config.clock.elapsed(), rows);
-        let ended = shared.ended.lock().is_some();
-        let step = Step(shared.step.load(SeqCst));
-        let checkpoint = *shared.checkpoint.lock();
-        shared
-            .meters
-            .lock()
-            .read(step, rows, rate, ended, checkpoint)
+        let (clock, rows) = (&shared.config.clock, shared.rows.load(SeqCst));
+        let overall = Overall {
+            step: Step(shared.step.load(SeqCst)),
+            rows,
+            rows_per_second: shared.rate.look(clock.elapsed(), rows),
+            step_times: shared.steps.read(),
+            ended: shared.ended.lock().is_some(),
+            checkpoint: *shared.checkpoint.lock(),
+            now_ms: clock.now_ms(),
+        };
+        shared.meters.lock().read(overall)
     }
 
     /// Reads views, all at the same finished step. Later calls never see an earlier step.
@@ -459,7 +463,12 @@ fn assemble(
     let mut parts = parts(graph, workers, &mut outlets, &bell)?;
     outlets.recovered();
     if let (Some(keeping), Some(from)) = (&keeping, from) {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = match stage {
+            Stage::Threads => {
+                std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+            }
+            Stage::Cast(_) => 1,
+        };
         let store = &keeping.durability.store;
         recovery::restore(&mut parts, store, &from.manifest, &from.about, threads)?;
         flow.skip_to(Step(from.about.step));
@@ -477,6 +486,7 @@ fn assemble(
         step: AtomicU64::new(flow.last_step().0),
         rows: AtomicU64::new(0),
         rate: Rate::default(),
+        steps: StepMeter::default(),
         meters: Mutex::default(),
         ended: Mutex::new(None),
         ended_changed: Condvar::new(),

@@ -58,7 +58,9 @@ pub use grow::Extension;
 pub use inspect::{Inspection, NodeState, ReadRange};
 pub use job::{Job, Unrecovered};
 pub use outlet::Follower;
-pub use progress::{BadProgress, NodeProgress, PartitionProgress, Progress, SinkProgress};
+pub use progress::{
+    BadProgress, NodeProgress, PartitionProgress, Progress, SinkProgress, StepTimes,
+};
 pub use record::{Range, Recorder, StepRecord};
 pub use recovery::Durability;
 pub use saved::Origin;

@@ -1,13 +1,15 @@
 //! Counters that the job's threads write and anyone reads without stopping them.
 
 use crate::error::Failure;
+use crate::progress::StepTimes;
 use millstream_dataflow::graph::NodeId;
 use millstream_dataflow::source::Offset;
 use millstream_dataflow::{Step, Watermark};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// The reasons that are told apart for each table; further ones are counted together.
 const REASONS_MAX: usize = 100;
@@ -70,6 +72,8 @@ pub(crate) struct LaneMeter {
     pub(crate) ended: AtomicBool,
     /// Whether the last poll found nothing more.
     pub(crate) caught_up: AtomicBool,
+    /// When the steps had last taken all that was there.
+    complete_ms: AtomicI64,
     /// Why the reader has to try again.
     pub(crate) retrying: Mutex<Option<String>>,
 }
@@ -87,6 +91,7 @@ impl LaneMeter {
             idle: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             caught_up: AtomicBool::new(false),
+            complete_ms: AtomicI64::new(UNKNOWN),
             retrying: Mutex::new(None),
         }
     }
@@ -97,6 +102,15 @@ impl LaneMeter {
 
     pub(crate) fn set_position(&self, position: Offset) {
         self.position.store(position.0, Relaxed);
+    }
+
+    pub(crate) fn complete_ms(&self) -> Option<i64> {
+        let at = self.complete_ms.load(Relaxed);
+        (at != UNKNOWN).then_some(at)
+    }
+
+    pub(crate) fn set_complete_ms(&self, now_ms: i64) {
+        self.complete_ms.store(now_ms, Relaxed);
     }
 
     pub(crate) fn end(&self) -> Option<Offset> {
@@ -114,6 +128,56 @@ impl LaneMeter {
 
     pub(crate) fn set_watermark(&self, watermark: Watermark) {
         self.watermark.store(watermark.0, Relaxed);
+    }
+}
+
+/// Of the steps that are remembered one by one.
+const STEPS: usize = 1024;
+
+/// Of all steps. One thread writes it.
+#[derive(Debug)]
+pub(crate) struct StepMeter {
+    steps: AtomicU64,
+    nanos: AtomicU64,
+    /// How long the last steps took, in microseconds.
+    recent: Box<[AtomicU32]>,
+}
+
+impl Default for StepMeter {
+    fn default() -> Self {
+        Self {
+            steps: AtomicU64::new(0),
+            nanos: AtomicU64::new(0),
+            recent: (0..STEPS).map(|_| AtomicU32::new(0)).collect(),
+        }
+    }
+}
+
+impl StepMeter {
+    pub(crate) fn took(&self, took: Duration) {
+        let steps = self.steps.load(Relaxed);
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        self.recent[steps as usize % STEPS].store(micros, Relaxed);
+        self.nanos.fetch_add(took.as_nanos() as u64, Relaxed);
+        self.steps.store(steps + 1, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> StepTimes {
+        let steps = self.steps.load(Relaxed);
+        let recent = self.recent.iter().take(steps.min(STEPS as u64) as usize);
+        let mut micros: Vec<u32> = recent.map(|micros| micros.load(Relaxed)).collect();
+        micros.sort_unstable();
+        let below = |share: f64| {
+            let last = micros.len().saturating_sub(1);
+            let at = (last as f64 * share).round() as usize;
+            Duration::from_micros(u64::from(micros.get(at).copied().unwrap_or_default()))
+        };
+        StepTimes {
+            steps,
+            total: Duration::from_nanos(self.nanos.load(Relaxed)),
+            p50: below(0.5),
+            p99: below(0.99),
+        }
     }
 }
 
@@ -184,6 +248,19 @@ impl SinkMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_steps_are_told_from_all() {
+        let meter = StepMeter::default();
+        assert_eq!(meter.read(), StepTimes::default());
+        (0..2 * STEPS).for_each(|_| meter.took(Duration::from_millis(7)));
+        (1..=STEPS).for_each(|step| meter.took(Duration::from_micros(step as u64)));
+        let read = meter.read();
+        assert_eq!(read.steps, 3 * STEPS as u64);
+        assert!(read.total > Duration::from_millis(14 * STEPS as u64));
+        assert_eq!(read.p50.as_micros().abs_diff(512), 1);
+        assert!((1_010..=1_016).contains(&read.p99.as_micros()), "{read:?}");
+    }
 
     #[test]
     fn reasons_without_end_are_counted_together() {

@@ -21,6 +21,8 @@ pub struct Progress {
     pub rows: u64,
     /// The rows taken in a second, lately.
     pub rows_per_second: f64,
+    /// How long steps take.
+    pub step_times: StepTimes,
     /// Whether all input has ended and all sinks have finished.
     pub ended: bool,
     /// The nodes, inputs first.
@@ -33,6 +35,19 @@ pub struct Progress {
     pub bad: Vec<BadProgress>,
     /// The last checkpoint, if the job keeps them.
     pub checkpoint: CheckpointProgress,
+}
+
+/// How long steps took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepTimes {
+    /// How many steps there were in this process.
+    pub steps: u64,
+    /// All of them together.
+    pub total: Duration,
+    /// Half of the last ones took no longer.
+    pub p50: Duration,
+    /// 99 of 100 of the last ones took no longer.
+    pub p99: Duration,
 }
 
 /// How a node is doing.
@@ -71,6 +86,8 @@ pub struct PartitionProgress {
     pub end: Option<Offset>,
     /// The connector's count between the two.
     pub lag: Option<u64>,
+    /// How long ago the steps had last taken all that was there, in milliseconds; `None`: they never had.
+    pub behind_ms: Option<u64>,
     /// Rows taken.
     pub rows: u64,
     /// Rows that are decoded and wait for a step.
@@ -115,6 +132,17 @@ pub struct BadProgress {
     pub records: u64,
 }
 
+/// What is not counted node by node.
+pub(crate) struct Overall {
+    pub(crate) step: Step,
+    pub(crate) rows: u64,
+    pub(crate) rows_per_second: f64,
+    pub(crate) step_times: StepTimes,
+    pub(crate) ended: bool,
+    pub(crate) checkpoint: CheckpointProgress,
+    pub(crate) now_ms: i64,
+}
+
 /// All counters of a job.
 #[derive(Debug, Default)]
 pub(crate) struct Meters {
@@ -125,14 +153,7 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
-    pub(crate) fn read(
-        &self,
-        step: Step,
-        rows: u64,
-        rows_per_second: f64,
-        ended: bool,
-        checkpoint: CheckpointProgress,
-    ) -> Progress {
+    pub(crate) fn read(&self, overall: Overall) -> Progress {
         let bad = self.bad.iter().flat_map(|(table, meter)| {
             let counts = meter.counts().into_iter();
             counts.map(|(reason, records)| BadProgress {
@@ -141,13 +162,24 @@ impl Meters {
                 records,
             })
         });
+        let Overall {
+            step,
+            rows,
+            rows_per_second,
+            step_times,
+            ended,
+            checkpoint,
+            now_ms,
+        } = overall;
+        let partitions = self.lanes.iter().map(|queue| partition(queue, now_ms));
         Progress {
             step,
             rows,
             rows_per_second,
+            step_times,
             ended,
             nodes: self.nodes.iter().map(|meter| node(meter)).collect(),
-            partitions: self.lanes.iter().map(|queue| partition(queue)).collect(),
+            partitions: partitions.collect(),
             sinks: self.sinks.iter().map(|meter| sink(meter)).collect(),
             bad: bad.collect(),
             checkpoint,
@@ -168,9 +200,16 @@ fn node(meter: &NodeMeter) -> NodeProgress {
     }
 }
 
-fn partition(queue: &Queue) -> PartitionProgress {
+fn partition(queue: &Queue, now_ms: i64) -> PartitionProgress {
     let meter: &LaneMeter = &queue.meter;
     let (position, end) = (meter.position(), meter.end());
+    let ended = meter.ended.load(Relaxed);
+    let behind_ms = if ended || queue.is_drained() {
+        Some(0)
+    } else {
+        let complete = meter.complete_ms();
+        complete.map(|complete| now_ms.saturating_sub(complete).max(0) as u64)
+    };
     PartitionProgress {
         source: meter.source,
         table: meter.table.to_string(),
@@ -178,11 +217,12 @@ fn partition(queue: &Queue) -> PartitionProgress {
         position,
         end,
         lag: end.map(|end| end.0.saturating_sub(position.0).max(0) as u64),
+        behind_ms,
         rows: meter.rows.load(Relaxed),
         queued_rows: queue.rows(),
         watermark: meter.watermark(),
         idle: meter.idle.load(Relaxed),
-        ended: meter.ended.load(Relaxed),
+        ended,
         retrying: meter.retrying.lock().clone(),
     }
 }

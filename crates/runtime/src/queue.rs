@@ -9,7 +9,7 @@ use millstream_dataflow::{Delta, Error, Watermark};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 
 /// A poll's rows, ready for the operators.
 #[derive(Debug)]
@@ -114,6 +114,13 @@ impl Queue {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.items.load(SeqCst) == 0
+    }
+
+    /// Whether everything that the partition held when it was last asked has been taken.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.is_empty()
+            && self.meter.caught_up.load(Relaxed)
+            && self.meter.retrying.lock().is_none()
     }
 
     pub(crate) fn is_full(&self) -> bool {
