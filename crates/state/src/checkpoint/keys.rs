@@ -2,7 +2,7 @@
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use arrow::row::{RowConverter, SortField};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -14,7 +14,7 @@ use std::hash::BuildHasher;
 pub(super) struct Keys {
     /// Tables of one row have no key columns, and no converter.
     converter: Option<RowConverter>,
-    key_columns: usize,
+    types: Vec<DataType>,
     seen: HashTable<Seen>,
     /// The bytes of the keys, one behind the other, and where each ends.
     bytes: Vec<u8>,
@@ -41,10 +41,13 @@ pub(super) fn are_comparable(schema: &Schema, key_columns: usize) -> bool {
 }
 
 fn sort_fields(schema: &Schema, key_columns: usize) -> Vec<SortField> {
+    let types = types(schema, key_columns);
+    types.into_iter().map(SortField::new).collect()
+}
+
+fn types(schema: &Schema, key_columns: usize) -> Vec<DataType> {
     let fields = schema.fields().iter().take(key_columns);
-    fields
-        .map(|field| SortField::new(field.data_type().clone()))
-        .collect()
+    fields.map(|field| field.data_type().clone()).collect()
 }
 
 impl Keys {
@@ -54,12 +57,17 @@ impl Keys {
         let converter = (key_columns > 0).then(|| RowConverter::new(fields));
         Ok(Self {
             converter: converter.transpose()?,
-            key_columns,
+            types: types(schema, key_columns),
             seen: HashTable::new(),
             bytes: Vec::new(),
             ends: Vec::new(),
             one_seen: false,
         })
+    }
+
+    /// Whether keys of this schema can be compared with those here.
+    pub(super) fn are_of(&self, schema: &Schema) -> bool {
+        types(schema, self.types.len()) == self.types
     }
 
     /// Which rows have a key that no row behind them and no batch before this one had. With `remember` unset the batch's own
@@ -74,7 +82,7 @@ impl Keys {
             }
             return Ok(newest.into());
         };
-        let keys = converter.convert_columns(&batch.columns()[..self.key_columns])?;
+        let keys = converter.convert_columns(&batch.columns()[..self.types.len()])?;
         if remember {
             self.seen.reserve(rows, |seen| Seen::spread(seen.hash));
         }

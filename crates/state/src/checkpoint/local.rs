@@ -18,6 +18,10 @@ use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How long a killed process may take to let go of its lock: the system gives its memory back first.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// A folder. Who writes to it has locked it.
 pub(super) struct Local {
     root: PathBuf,
@@ -208,10 +212,6 @@ fn link(part: &Path, path: &Path) -> io::Result<bool> {
 fn is_part(leaf: &str) -> bool {
     leaf.starts_with('.') && leaf.ends_with(".part")
 }
-
-/// How long a killed process may take to let go of its lock: the system gives its memory back first.
-const LOCK_WAIT: Duration = Duration::from_secs(3);
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Takes the lock, waiting a little for one who is about to let it go.
 fn lock_soon(file: &File) -> std::result::Result<(), TryLockError> {

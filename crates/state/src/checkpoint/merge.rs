@@ -159,14 +159,12 @@ impl Merge {
         settings: &Settings,
     ) -> Result<()> {
         let keys = match &mut self.keys {
-            Some(keys) => keys,
-            None => {
-                if !keys::are_comparable(&change.schema(), self.key_columns) {
-                    return Err(unmergeable(&self.id, "its keys cannot be compared"));
-                }
-                self.keys
-                    .insert(Keys::new(&change.schema(), self.key_columns)?)
-            }
+            Some(keys) if keys.are_of(&change.schema()) => keys,
+            Some(_) => return Err(unmergeable(&self.id, "its keys have changed")),
+            None if keys::are_comparable(&change.schema(), self.key_columns) => self
+                .keys
+                .insert(Keys::new(&change.schema(), self.key_columns)?),
+            None => return Err(unmergeable(&self.id, "its keys cannot be compared")),
         };
         let newest = keys.newest(change.batch(), remember)?;
         let stays = self.without_removals(change, newest);
@@ -226,7 +224,7 @@ impl Merge {
 /// Blocks that cannot be merged are restored one after the other as they are.
 fn unmergeable(id: &TableId, why: &str) -> Error {
     Error::internal(format!(
-        "the blocks of the table {id} cannot be merged: {why}"
+        "the blocks of the table {id} cannot be merged, and grow with every change: {why}"
     ))
 }
 

@@ -122,7 +122,7 @@ pub struct Saved {
 }
 
 /// What [`Store::tidy`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tidied {
     /// The bytes of blocks that were read to be merged or moved.
     pub bytes: u64,
@@ -130,6 +130,8 @@ pub struct Tidied {
     pub removed: usize,
     /// Whether there is more to merge: call again when there is time.
     pub more: bool,
+    /// What cannot be done for good, a sentence each: for the log.
+    pub notes: Vec<String>,
 }
 
 /// The name of an object.

@@ -72,8 +72,9 @@ pub(super) fn ahead(
         Err(error) => each(Err(error), &group[0]),
     };
     let groups: Vec<&[Block]> = groups(blocks, AHEAD_BYTES).collect();
-    if let [group] = groups.as_slice() {
-        return give(group, bytes(place, group));
+    if let [] | [_] = groups.as_slice() {
+        let mut groups = groups.into_iter();
+        return groups.try_for_each(|group| give(group, bytes(place, group)));
     }
     std::thread::scope(|scope| {
         let (send, receive) = sync_channel(1);

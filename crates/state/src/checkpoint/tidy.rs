@@ -1,7 +1,7 @@
 //! Work on what is already saved, after a commit: merges, moves, removals.
 
 use super::collect;
-use super::manifest::{Block, Run, SegmentId, TableId};
+use super::manifest::{Block, Run, SegmentId};
 use super::merge::{self, Merge};
 use super::store::{Store, numbered, writer_leaf};
 use super::{MANIFESTS, SEGMENTS, Tidied, WRITERS, block, named, read};
@@ -20,8 +20,8 @@ impl Store {
     /// call; before the first commit, and while one is to be repeated, it does nothing.
     ///
     /// # Errors
-    /// `Retryable`, and nothing is lost. `BadData`: a saved block is damaged, so checkpoints from now on are damaged too until
-    /// its table is [replaced](Self::replace).
+    /// `Retryable`, and nothing is lost. `BadData`, once a table: a saved block is damaged, so checkpoints from now on are
+    /// damaged too until its table is [replaced](Self::replace).
     pub fn tidy(&mut self) -> Result<Tidied> {
         let mut done = Tidied::default();
         if !self.committed || !self.is_settled() {
@@ -65,7 +65,11 @@ impl Store {
                 }
                 Err(error) => {
                     self.unmergeable.insert(merge.id);
-                    return Err(error);
+                    if error.kind == Kind::BadData {
+                        return Err(error);
+                    }
+                    done.notes.push(error.to_string());
+                    continue;
                 }
             }
             if merge.left() > 0 {
@@ -197,10 +201,5 @@ impl Store {
             self.place.remove(names)?;
         }
         Ok(names.len())
-    }
-
-    /// The tables whose blocks cannot be merged: they grow with every change.
-    pub fn unmergeable(&self) -> impl Iterator<Item = &TableId> {
-        self.unmergeable.iter()
     }
 }

@@ -276,8 +276,27 @@ fn others_may_look_while_one_writes() {
 /// One thread writes, others may read what it restores.
 #[test]
 fn a_store_goes_to_other_threads() {
-    fn is_shared<T: Send + Sync>() {}
-    is_shared::<Store>();
+    let faulty = Faulty::new();
+    let (mut store, mut state) = (open(&faulty), State::new());
+    store.newest().unwrap();
+    let rows = (0..500).map(|key| (key, Some(format!("a text that is long enough, of {key}"))));
+    add(&mut store, &mut state, &table(1), &rows.collect());
+    let mut store = std::thread::spawn(move || {
+        store.commit(json!(1), &[table(1)]).unwrap();
+        store
+    })
+    .join()
+    .unwrap();
+    let manifest = store.newest().unwrap().manifest.unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    assert_eq!(super::model::read(&store, &manifest).unwrap(), state);
+                }
+            });
+        }
+    });
 }
 
 /// A place that counts what is asked of it.

@@ -156,6 +156,43 @@ fn a_table_that_only_grows_is_read_once_and_one_that_changes_at_most_twice() {
 }
 
 #[test]
+fn blocks_of_other_columns_stay_as_they_are_and_that_is_said() {
+    for (columns, why) in [
+        ("a text, n int", "its columns"),
+        ("a int, n bigint", "its keys"),
+    ] {
+        stay_as_they_are(columns, why);
+    }
+}
+
+fn stay_as_they_are(columns: &str, why: &str) {
+    let settings = Settings {
+        block_bytes: 1 << 20,
+        ..small()
+    };
+    let mut store = on(&Faulty::new(), settings);
+    store.newest().unwrap();
+    let mut notes = Vec::new();
+    for round in 0..8 {
+        let columns = ["a text, n bigint", columns][round / 4];
+        let change = delta(columns, &format!("+1 {round} {round}"));
+        store.add(&table(1), 1, change).unwrap();
+        store.commit(json!(round), &[table(1)]).unwrap();
+        notes.extend(store.tidy().unwrap().notes);
+    }
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains("table 1.rows.0 cannot be merged") && notes[0].contains(why));
+    let manifest = store.newest().unwrap().manifest.unwrap();
+    let mut found = Vec::new();
+    let mut each = |change| {
+        found.push(show(&change));
+        Ok(())
+    };
+    store.read(&manifest, &table(1), &mut each).unwrap();
+    assert_eq!(found.last().unwrap(), "+1 7 7");
+}
+
+#[test]
 fn a_commit_needs_to_know_the_newest() {
     let mut store = on(&Faulty::new(), small());
     assert_eq!(
