@@ -21,6 +21,9 @@ mod snapshot;
 mod table;
 mod zone;
 
+#[cfg(test)]
+mod tests;
+
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;

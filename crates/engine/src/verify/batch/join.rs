@@ -9,15 +9,15 @@ use millstream_planner::logical::Role;
 use millstream_planner::{from_datafusion, logical};
 use std::sync::Arc;
 
-use super::{Part, Promise, Walk, Wish, role_of};
+use super::{Part, Promise, Walk, Wish, interval, role_of};
 use crate::verify::marks::Marks;
 
 /// When rows of a side can have no partner any more.
-struct Expiry {
+pub(super) struct Expiry {
     /// The column of each side that says when.
-    columns: [Expr; 2],
+    pub(super) columns: [Expr; 2],
     /// How long after it, in milliseconds.
-    plus_ms: [i64; 2],
+    pub(super) plus_ms: [i64; 2],
     /// How coarsely that is kept.
     grain_ms: i64,
     /// Rows of a window that has closed are late.
@@ -55,11 +55,13 @@ impl Expiry {
         if watermark == Watermark::MAX {
             return i64::MAX;
         }
-        let reached = watermark
-            .0
-            .div_euclid(self.grain_ms)
-            .saturating_mul(self.grain_ms);
-        reached.saturating_sub(self.plus_ms[side])
+        self.reached(watermark.0).saturating_sub(self.plus_ms[side])
+    }
+
+    /// The last deadline that a watermark has reached, as coarsely as deadlines are kept.
+    pub(super) fn reached(&self, watermark_ms: i64) -> i64 {
+        let grains = watermark_ms.div_euclid(self.grain_ms);
+        grains.saturating_mul(self.grain_ms)
     }
 }
 
@@ -83,13 +85,23 @@ impl Walk<'_, '_> {
                     .await?;
             promise.may_lack_late |= !exact;
         }
-        // Of an interval join, late rows find those partners that are still kept.
-        promise.may_lack_late |= expiry.as_ref().is_some_and(|expiry| !expiry.windows);
         let waits = expiry.is_some() && promise.append_only;
         let marks = marks(join, &left.marks, &right.marks);
-        let plan = match expiry.as_ref().filter(|_| waits) {
-            Some(expiry) => self.waiting(join, left.plan, right.plan, expiry, &promise)?,
-            None => joined(join, left.plan, right.plan, join.join_type)?,
+        let by_step = match &expiry {
+            Some(expiry) if !expiry.windows => {
+                let by_step = self
+                    .by_step(join, [&left, &right], expiry, &promise)
+                    .await?;
+                // Late rows find those partners that are still kept.
+                promise.may_lack_late |= by_step.is_none();
+                by_step
+            }
+            _ => None,
+        };
+        let plan = match (by_step, expiry.as_ref().filter(|_| waits)) {
+            (Some(found), _) => found,
+            (None, Some(expiry)) => self.waiting(join, left.plan, right.plan, expiry, &promise)?,
+            (None, None) => joined(join, left.plan, right.plan, join.join_type)?,
         };
         let only_pairs = join.join_type == JoinType::Inner;
         Ok(Part {
@@ -101,6 +113,27 @@ impl Walk<'_, '_> {
             },
             marks,
         })
+    }
+
+    /// The pairs of an interval join that have found each other, when all input has ended; `None` where steps are not known.
+    async fn by_step(
+        &mut self,
+        join: &Join,
+        sides: [&Part; 2],
+        expiry: &Expiry,
+        promise: &Promise,
+    ) -> Result<Option<LogicalPlan>> {
+        let before = self.watermarks_before(&promise.tables);
+        let Some(before) = before.filter(|_| {
+            let watermark = self.watermark(&promise.tables);
+            watermark.is_ok_and(|watermark| watermark == Watermark::MAX)
+        }) else {
+            return Ok(None);
+        };
+        let inputs = self.with_deadlines(join, sides, expiry, &before).await?;
+        inputs
+            .map(|inputs| interval::found(join, inputs))
+            .transpose()
     }
 
     /// A join whose rows without a partner show when they are past use.
@@ -174,7 +207,7 @@ impl Walk<'_, '_> {
     }
 }
 
-fn col_of(name: &str) -> Expr {
+pub(super) fn col_of(name: &str) -> Expr {
     Expr::Column(Column::new_unqualified(name))
 }
 
@@ -226,7 +259,11 @@ fn joined(
 }
 
 /// The join of other plans with further columns.
-fn joined_anew(join: &Join, left: LogicalPlan, right: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn joined_anew(
+    join: &Join,
+    left: LogicalPlan,
+    right: LogicalPlan,
+) -> Result<LogicalPlan> {
     let joined = Join::try_new(
         Arc::new(left),
         Arc::new(right),

@@ -5,7 +5,7 @@ use arrow::compute;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::catalog::MemTable;
 use datafusion::logical_expr::{
-    Expr, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, Union, cast,
+    Expr, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, Union, Values, cast,
 };
 use futures::future::BoxFuture;
 use millstream_dataflow::{Error, Result};
@@ -278,6 +278,22 @@ impl Walk<'_, '_> {
         let sorted = together(&schema, vec![sorted])?;
         self.held(&names, sorted).map(Some)
     }
+}
+
+/// Constant rows, their values of the types that the plan says.
+pub(super) fn constants(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Values(Values { schema, values }) = plan else {
+        return Ok(plan.clone());
+    };
+    let typed = |row: &Vec<Expr>| {
+        let cells = row.iter().zip(schema.fields());
+        let cells = cells.map(|(cell, field)| cast(cell.clone(), field.data_type().clone()));
+        cells.collect()
+    };
+    Ok(LogicalPlan::Values(Values {
+        schema: Arc::clone(schema),
+        values: values.iter().map(typed).collect(),
+    }))
 }
 
 fn step_field() -> Field {

@@ -6,12 +6,13 @@
 //!           rows      projections, filters, unions, UNNEST, the clock
 //!           windows   each row in its windows; those that have closed      sessions
 //!           aggregate GROUP BY            over      OVER
-//!           order     rankings, LIMIT     join      joins that wait for a time
+//!           order     rankings, LIMIT     join      joins that wait for a time   interval
 //! ```
 //! What a maintained view holds back until the watermark says so is held back here as well: only then are the two the same.
 //! What the order of arrival decides is marked where that order is not known.
 
 mod aggregate;
+mod interval;
 mod join;
 mod leaf;
 mod order;
@@ -207,7 +208,7 @@ impl Walk<'_, '_> {
                 LogicalPlan::Subquery(subquery) => self.part(&subquery.subquery, wish).await,
                 LogicalPlan::TableScan(scan) => self.scan(scan).await,
                 LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => Ok(Part {
-                    plan: plan.clone(),
+                    plan: leaf::constants(plan)?,
                     promise: Promise {
                         append_only: true,
                         ordered: true,
