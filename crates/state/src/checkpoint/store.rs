@@ -336,6 +336,8 @@ impl Store {
 
 /// Takes the next number of a writer.
 fn claim(place: &dyn Place) -> Result<u64> {
+    // Stores say why they refuse an object, and not why a list.
+    place.read(&named(WRITERS, writer_leaf(1)))?;
     let writers = place.list(WRITERS)?;
     let last = writers
         .keys()
