@@ -20,7 +20,7 @@ pub mod verify;
 
 pub use engine::{Config, Engine, Response};
 pub use millstream_planner::from_datafusion;
-pub use millstream_runtime::{CheckpointProgress, Progress, SinkProgress};
+pub use millstream_runtime::{CheckpointProgress, Progress, SinkProgress, StepTimes};
 pub use provider::{CATALOG, SCHEMA};
 pub use script::{render, text_of};
 pub use serving::{Status, ViewStatus};

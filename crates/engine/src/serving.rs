@@ -1,6 +1,7 @@
 //! What servers need beside statements: plans over one step, words about missing names, how everything is doing.
 
 use datafusion::logical_expr::LogicalPlan;
+use millstream_dataflow::graph::{Graph, Node, NodeId, NodeKind, OnBad};
 use millstream_dataflow::{Error, Result, Watermark};
 use millstream_planner::catalog::Relation;
 use millstream_runtime::{Progress, ViewRequest};
@@ -28,6 +29,8 @@ pub struct ViewStatus {
     pub changes: u64,
     /// How far event time has come in it.
     pub watermark: Watermark,
+    /// How long ago it last showed all that its sources held, in milliseconds; `None`: it never has.
+    pub behind_ms: Option<u64>,
     /// Whether it still catches up with the job.
     pub catching_up: bool,
     /// Why it has stopped.
@@ -53,7 +56,10 @@ impl Engine {
         let (job, nodes) = self.with_state(|state| {
             let view = |(name, relation): (&str, &std::sync::Arc<Relation>)| match relation.as_ref()
             {
-                Relation::Materialized(view) => Some((name.to_owned(), view.node)),
+                Relation::Materialized(view) => {
+                    let sources = sources_of(&state.graph, view.node);
+                    Some((name.to_owned(), view.node, sources))
+                }
                 Relation::Table(_) | Relation::View(_) => None,
             };
             (
@@ -72,7 +78,7 @@ impl Engine {
         let (sender, snapshot) = std::sync::mpsc::sync_channel(1);
         let requests = nodes
             .iter()
-            .map(|(_, node)| ViewRequest {
+            .map(|(_, node, _)| ViewRequest {
                 node: *node,
                 lookup: None,
             })
@@ -80,7 +86,7 @@ impl Engine {
         let asked = job.snapshot_then(requests, move |snapshot| drop(sender.send(snapshot)));
         let snapshot = asked.ok().and_then(|()| snapshot.recv().ok());
         let progress = job.progress();
-        let view = |(idx, (name, node)): (usize, &(String, _))| {
+        let view = |(idx, (name, node, sources)): (usize, &(String, _, Vec<NodeId>))| {
             let found = snapshot
                 .as_ref()
                 .and_then(|snapshot| snapshot.views.get(idx));
@@ -92,6 +98,7 @@ impl Engine {
                     .map(|rows| rows.rows() as u64),
                 changes: of.map_or(0, |of| of.rows_in),
                 watermark: of.map_or(Watermark::MIN, |of| of.watermark),
+                behind_ms: behind(&progress, sources),
                 catching_up: of.is_some_and(|of| of.catching_up),
                 failure: of
                     .and_then(|of| of.failure.as_ref())
@@ -104,4 +111,37 @@ impl Engine {
             views,
         }
     }
+}
+
+/// The sources that a node gets its rows from.
+fn sources_of(graph: &Graph, node: NodeId) -> Vec<NodeId> {
+    let mut reached = vec![node];
+    for node in graph.nodes.iter().rev() {
+        if reached.contains(&node.id) {
+            reached.extend(node.inputs.iter().map(|edge| edge.from));
+        }
+    }
+    let is_source = |node: &&Node| match &node.kind {
+        NodeKind::Source(source) => {
+            let letters = match source.on_bad {
+                OnBad::DeadLetter(letters) => reached.contains(&letters),
+                OnBad::Fail | OnBad::Skip => false,
+            };
+            letters || reached.contains(&node.id)
+        }
+        NodeKind::Operator(_)
+        | NodeKind::View(_)
+        | NodeKind::Sink(_)
+        | NodeKind::DeadLetters(_) => false,
+    };
+    let sources = graph.nodes.iter().filter(is_source);
+    sources.map(|node| node.id).collect()
+}
+
+/// How far behind some sources are, all together.
+fn behind(progress: &Progress, sources: &[NodeId]) -> Option<u64> {
+    let partitions = progress.partitions.iter();
+    let of = partitions.filter(|partition| sources.contains(&partition.source));
+    of.map(|partition| partition.behind_ms)
+        .try_fold(0, |most: u64, behind| Some(most.max(behind?)))
 }

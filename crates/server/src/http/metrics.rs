@@ -1,6 +1,8 @@
 //! The status in Prometheus's text format.
 
-use millstream_engine::{CheckpointProgress, Progress, SinkProgress, Status, ViewStatus};
+use millstream_engine::{
+    CheckpointProgress, Progress, SinkProgress, Status, StepTimes, ViewStatus,
+};
 use std::fmt::Write;
 
 use super::status::{Source, sources, time};
@@ -49,12 +51,23 @@ pub(crate) fn text(status: &Status, connections: usize) -> String {
     };
     let help = "The last finished step.";
     Metric::new(&mut out, "millstream_step", "counter", help).value(&[], progress.step.0 as f64);
+    of_steps(&progress.step_times, &mut out);
     of_checkpoints(&progress.checkpoint, &mut out);
     of_sources(progress, &mut out);
     of_views(&status.views, &mut out);
     of_sinks(&progress.sinks, &mut out);
     of_records(progress, &mut out);
     out
+}
+
+fn of_steps(times: &StepTimes, out: &mut String) {
+    const NAME: &str = "millstream_step_seconds";
+    let help = "How long steps take; the quantiles are those of the last 1024.";
+    let mut quantiles = Metric::new(out, NAME, "summary", help);
+    quantiles.value(&[("quantile", "0.5")], times.p50.as_secs_f64());
+    quantiles.value(&[("quantile", "0.99")], times.p99.as_secs_f64());
+    let total = times.total.as_secs_f64();
+    let _ = writeln!(out, "{NAME}_sum {total}\n{NAME}_count {}", times.steps);
 }
 
 fn of_checkpoints(checkpoint: &CheckpointProgress, out: &mut String) {
@@ -91,6 +104,13 @@ fn of_sources(progress: &Progress, out: &mut String) {
     each("millstream_source_lag", "gauge", help, &|source| {
         source.lag.map(|lag| lag as f64)
     });
+    let help = "How long ago all that a source held had last been taken.";
+    each(
+        "millstream_source_behind_seconds",
+        "gauge",
+        help,
+        &|source| source.behind_ms.map(|ms| ms as f64 / 1e3),
+    );
     let help = "How far event time has come in a source.";
     each(
         "millstream_source_watermark_seconds",
@@ -131,6 +151,10 @@ fn of_views(views: &[ViewStatus], out: &mut String) {
         "1 when a view is no longer maintained.",
         &|view| Some(flag(view.failure.is_some())),
     );
+    let help = "How long ago a view last showed all that its sources held.";
+    each("millstream_view_behind_seconds", "gauge", help, &|view| {
+        view.behind_ms.map(|ms| ms as f64 / 1e3)
+    });
     let help = "How far event time has come in a view.";
     each(
         "millstream_view_watermark_seconds",

@@ -4,6 +4,7 @@ use millstream_dataflow::Watermark;
 use millstream_engine::{Progress, Status};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A source: its partitions together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +13,8 @@ pub(crate) struct Source {
     pub partitions: u64,
     /// Behind the end of its partitions, in the connector's count; `None` when no partition knows.
     pub lag: Option<u64>,
+    /// How long ago all that was there had last been taken, in milliseconds; `None`: never.
+    pub behind_ms: Option<u64>,
     pub queued_rows: u64,
     /// The smallest of the partitions that are not idle.
     pub watermark: Option<i64>,
@@ -27,6 +30,7 @@ pub(crate) fn sources(progress: &Progress) -> BTreeMap<String, Source> {
             .entry(partition.table.clone())
             .or_insert_with(|| Source {
                 ended: true,
+                behind_ms: Some(0),
                 ..Source::default()
             });
         source.rows += partition.rows;
@@ -36,6 +40,10 @@ pub(crate) fn sources(progress: &Progress) -> BTreeMap<String, Source> {
             (Some(sum), Some(lag)) => Some(sum + lag),
             (sum, lag) => sum.or(lag),
         };
+        source.behind_ms = source
+            .behind_ms
+            .zip(partition.behind_ms)
+            .map(|(a, b)| a.max(b));
         if !partition.idle {
             source.watermark = match (source.watermark, time(partition.watermark)) {
                 (Some(least), Some(time)) => Some(least.min(time)),
@@ -77,7 +85,7 @@ pub(crate) fn json(status: &Status, connections: usize) -> Value {
         .into_iter()
         .map(|(table, source)| {
             json!({
-                "table": table, "rows": source.rows, "partitions": source.partitions, "lag": source.lag, "queued_rows": source.queued_rows,
+                "table": table, "rows": source.rows, "partitions": source.partitions, "lag": source.lag, "behind_ms": source.behind_ms, "queued_rows": source.queued_rows,
                 "watermark_ms": source.watermark, "ended": source.ended, "retrying": source.retrying,
             })
         })
@@ -88,7 +96,7 @@ pub(crate) fn json(status: &Status, connections: usize) -> Value {
         .map(|view| {
             json!({
                 "name": view.name, "rows": view.rows, "changes": view.changes, "watermark_ms": time(view.watermark),
-                "catching_up": view.catching_up, "failure": view.failure,
+                "behind_ms": view.behind_ms, "catching_up": view.catching_up, "failure": view.failure,
             })
         })
         .collect();
@@ -107,9 +115,13 @@ pub(crate) fn json(status: &Status, connections: usize) -> Value {
         .iter()
         .map(|bad| json!({ "table": bad.table, "reason": bad.reason, "records": bad.records }))
         .collect();
+    let (times, ms) = (&progress.step_times, |took: Duration| {
+        took.as_secs_f64() * 1e3
+    });
     let late: u64 = progress.nodes.iter().map(|node| node.late_rows).sum();
     json!({
-        "running": true, "step": progress.step.0, "rows": progress.rows, "rows_per_second": progress.rows_per_second, "ended": progress.ended,
+        "running": true, "step": progress.step.0, "rows": progress.rows, "rows_per_second": progress.rows_per_second,
+        "step_ms": { "p50": ms(times.p50), "p99": ms(times.p99) }, "ended": progress.ended,
         "late_rows": late, "connections": connections, "sources": sources, "views": views, "sinks": sinks, "bad_records": bad,
         "errors": failures(status),
     })

@@ -58,6 +58,10 @@ async fn the_status_counts_what_happened() {
     assert_eq!(status["sources"][0]["table"], "order_lines");
     assert_eq!(status["sources"][0]["rows"], 4);
     assert_eq!(status["errors"].as_array().unwrap().len(), 0);
+    assert_eq!(view("sales")["behind_ms"], 0);
+    assert_eq!(status["sources"][0]["behind_ms"], 0);
+    let (p50, p99) = (&status["step_ms"]["p50"], &status["step_ms"]["p99"]);
+    assert!(p50.as_f64().unwrap() > 0.0 && p99.as_f64() >= p50.as_f64());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,5 +76,10 @@ async fn metrics_and_health() {
         metrics.contains("millstream_source_rows_total{table=\"order_lines\"} 4\n"),
         "{metrics}"
     );
+    assert!(metrics.contains("millstream_view_behind_seconds{view=\"sales\"} 0\n"));
+    let count = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("millstream_step_seconds_count "));
+    assert!(count.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
     assert_eq!(get(&running, "/healthz").await, (200, "ok\n".to_owned()));
 }
