@@ -89,14 +89,14 @@ impl Engine {
                 Ok(()) => break,
                 Err(unrecovered) => unrecovered,
             };
-            let error = from_runtime(error);
+            let error = from_runtime(*error);
             let (Some(mut back), Some(sequence), Kind::BadData) = (back, sequence, error.kind)
             else {
                 return Err(error);
             };
             // Part of it cannot be read: the one before is tried, loudly.
             back.reject(sequence, &error);
-            store = back;
+            store = *back;
         }
         notes.extend(self.take_files(text)?);
         Ok(notes)
@@ -271,7 +271,7 @@ fn in_json(history: &History) -> Result<serde_json::Value> {
 
 fn unrecovered(error: Error, store: Store) -> Unrecovered {
     Unrecovered {
-        error: error.into(),
-        store: Some(store),
+        error: Box::new(error.into()),
+        store: Some(Box::new(store)),
     }
 }

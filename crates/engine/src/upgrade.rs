@@ -73,7 +73,7 @@ struct Difference {
 /// # Errors
 /// When there is no state, or none that can be read.
 pub fn saved_files(url: &str) -> Result<String> {
-    let mut store = Store::open(url, Settings::default())?;
+    let mut store = Store::look(url, Settings::default())?;
     let Some(manifest) = store.newest()?.manifest else {
         return Err(Error::user(format!("there is no state in {url}")));
     };

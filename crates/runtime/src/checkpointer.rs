@@ -224,6 +224,9 @@ impl Saving {
         }
         match self.store.tidy() {
             Ok(tidied) => {
+                for note in &tidied.notes {
+                    tracing::warn!("{note}");
+                }
                 self.backoff.succeeded();
                 self.tidy = tidied.more;
                 Ok(Turn::Moved)

@@ -275,11 +275,8 @@ impl Driver {
             Outlet::Sink(sink) => Some((id, sink.writer.ended()?.err()?)),
         };
         let failed: Vec<_> = self.flow.outlets().filter_map(failed).collect();
-        let fenced = failed.iter().map(|(_, error)| error);
-        let fenced = fenced
-            .filter(|error| error.kind == dataflow::Kind::Fenced)
-            .next()
-            .cloned();
+        let mut errors = failed.iter().map(|(_, error)| error);
+        let fenced = errors.find(|error| error.kind == dataflow::Kind::Fenced).cloned();
         for (id, error) in failed {
             self.flow.fail(id, error);
         }

@@ -99,7 +99,10 @@ impl Job {
         durability: Durability,
         stage: Stage,
     ) -> std::result::Result<Self, Unrecovered> {
-        let unrecovered = |error: Error, store| Unrecovered { error, store };
+        let unrecovered = |error: Error, store: Option<Store>| Unrecovered {
+            error: Box::new(error),
+            store: store.map(Box::new),
+        };
         let mut durability = durability;
         let manifest = durability.manifest.take();
         let from = manifest.map(|manifest| {
@@ -117,7 +120,7 @@ impl Job {
             durability: &durability,
             from,
         };
-        let assembled = assemble(graph, config, &stage, Some(keeping));
+        let assembled = assemble(graph, config, &stage, Some(&keeping));
         let (mut driver, shared, saved) = match assembled {
             Ok((driver, shared)) => {
                 let saved = driver.flow.last_step();
@@ -311,6 +314,27 @@ impl Drop for Job {
 }
 
 impl Shared {
+    fn new(config: &Config, bell: Arc<Bell>, step: Step, is_recovered: bool) -> Self {
+        Self {
+            commands: Mutex::default(),
+            waiting: AtomicBool::new(false),
+            bell,
+            is_stopped: AtomicBool::new(false),
+            step: AtomicU64::new(step.0),
+            rows: AtomicU64::new(0),
+            rate: Rate::default(),
+            steps: StepMeter::default(),
+            meters: Mutex::default(),
+            ended: Mutex::new(None),
+            ended_changed: Condvar::new(),
+            stepper: OnceLock::new(),
+            fenced: OnceLock::new(),
+            is_recovered: AtomicBool::new(is_recovered),
+            checkpoint: Mutex::default(),
+            config: config.clone(),
+        }
+    }
+
     pub(crate) fn send(&self, command: Command) -> Result<()> {
         let mut commands = self.commands.lock();
         if self.is_stopped.load(SeqCst) {
@@ -410,9 +434,9 @@ struct From {
 #[error("{error}")]
 pub struct Unrecovered {
     /// The reason.
-    pub error: Error,
+    pub error: Box<Error>,
     /// The store, to look for another checkpoint.
-    pub store: Option<Store>,
+    pub store: Option<Box<Store>>,
 }
 
 impl std::fmt::Debug for Unrecovered {
@@ -428,74 +452,25 @@ fn assemble(
     graph: Graph,
     mut config: Config,
     stage: &Stage,
-    keeping: Option<Keeping<'_>>,
+    keeping: Option<&Keeping<'_>>,
 ) -> Result<(Driver, Arc<Shared>)> {
     plan::check(&graph.nodes, &HashSet::new())?;
     let began = config.clock.elapsed();
-    let from = keeping.as_ref().and_then(|keeping| keeping.from.as_ref());
-    let job = match (&keeping, from) {
-        (_, Some(from)) => Some(from.about.job.clone()),
-        (Some(keeping), None) => Some(keeping.durability.job.clone()),
-        (None, None) => None,
-    };
+    let from = keeping.and_then(|keeping| keeping.from.as_ref());
     if let Some(from) = from {
         from.about.check(&graph.nodes)?;
         config.workers = from.about.workers;
     }
-    let workers = config.workers.max(1);
     let bell = Arc::new(Bell::default());
-    let mut flow = Flow::new(workers, Crew::new(workers - 1)?, config.parallel_rows);
     let openings = if from.is_none() {
         partitions(&graph)?
     } else {
         Vec::new()
     };
     let ids: Vec<NodeId> = graph.nodes.iter().map(|node| node.id).collect();
-    let mut outlets = Outlets::new(config.clone(), stage.clone(), job);
-    if let Some(from) = from {
-        let prepared = from.about.sinks.iter();
-        outlets.recover(
-            prepared
-                .map(|sink| (NodeId(sink.node), sink.prepared.clone()))
-                .collect(),
-        );
-    }
-    let mut parts = parts(graph, workers, &mut outlets, &bell)?;
-    outlets.recovered();
-    if let (Some(keeping), Some(from)) = (&keeping, from) {
-        let threads = match stage {
-            Stage::Threads => {
-                std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-            }
-            Stage::Cast(_) => 1,
-        };
-        let store = &keeping.durability.store;
-        recovery::restore(&mut parts, store, &from.manifest, &from.about, threads)?;
-        flow.skip_to(Step(from.about.step));
-    }
-    flow.put_together(parts);
-    if keeping.is_some() && from.is_none() {
-        flow.each_table(|_, table| table.track());
-    }
+    let (flow, outlets) = built(graph, &config, stage, keeping, &bell)?;
     let intake = Intake::new(settings(&config, stage, &bell));
-    let shared = Arc::new(Shared {
-        commands: Mutex::default(),
-        waiting: AtomicBool::new(false),
-        bell,
-        is_stopped: AtomicBool::new(false),
-        step: AtomicU64::new(flow.last_step().0),
-        rows: AtomicU64::new(0),
-        rate: Rate::default(),
-        steps: StepMeter::default(),
-        meters: Mutex::default(),
-        ended: Mutex::new(None),
-        ended_changed: Condvar::new(),
-        stepper: OnceLock::new(),
-        fenced: OnceLock::new(),
-        is_recovered: AtomicBool::new(keeping.is_none()),
-        checkpoint: Mutex::default(),
-        config: config.clone(),
-    });
+    let shared = Arc::new(Shared::new(&config, bell, flow.last_step(), keeping.is_none()));
     let mut driver = Driver::new(Parts {
         config,
         flow,
@@ -516,6 +491,46 @@ fn assemble(
     driver.begin_sources(openings)?;
     driver.refresh_meters();
     Ok((driver, shared))
+}
+
+/// The nodes with the state that they go on with.
+fn built(
+    graph: Graph,
+    config: &Config,
+    stage: &Stage,
+    keeping: Option<&Keeping<'_>>,
+    bell: &Arc<Bell>,
+) -> Result<(Flow, Outlets)> {
+    let from = keeping.and_then(|keeping| keeping.from.as_ref());
+    let job = match (keeping, from) {
+        (_, Some(from)) => Some(from.about.job.clone()),
+        (Some(keeping), None) => Some(keeping.durability.job.clone()),
+        (None, None) => None,
+    };
+    let workers = config.workers.max(1);
+    let mut flow = Flow::new(workers, Crew::new(workers - 1)?, config.parallel_rows);
+    let mut outlets = Outlets::new(config.clone(), stage.clone(), job);
+    if let Some(from) = from {
+        let prepared = from.about.sinks.iter();
+        outlets.recover(
+            prepared
+                .map(|sink| (NodeId(sink.node), sink.prepared.clone()))
+                .collect(),
+        );
+    }
+    let mut parts = parts(graph, workers, &mut outlets, bell)?;
+    outlets.recovered();
+    if let (Some(keeping), Some(from)) = (keeping, from) {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let store = &keeping.durability.store;
+        recovery::restore(&mut parts, store, &from.manifest, &from.about, threads)?;
+        flow.skip_to(Step(from.about.step));
+    }
+    flow.put_together(parts);
+    if keeping.is_some() && from.is_none() {
+        flow.each_table(|_, table| table.track());
+    }
+    Ok((flow, outlets))
 }
 
 /// Asks sources for their partitions while the job runs.

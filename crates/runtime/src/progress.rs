@@ -133,6 +133,7 @@ pub struct BadProgress {
 }
 
 /// What is not counted node by node.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Overall {
     pub(crate) step: Step,
     pub(crate) rows: u64,
