@@ -48,7 +48,8 @@ async fn a_view_is_replaced_under_a_prepared_query() {
         ("CREATE OR REPLACE VIEW one AS SELECT 3 AS n", "42809"),
         (
             "CREATE OR REPLACE MATERIALIZED VIEW sales AS SELECT 1 AS n",
-            "42000",
+            // The views that read it miss their columns.
+            "42703",
         ),
         ("ALTER MATERIALIZED VIEW sales RENAME TO sold", "2BP01"),
         ("ALTER MATERIALIZED VIEW one RENAME TO sales", "42P07"),
