@@ -62,22 +62,47 @@ def files():
     return pyarrow.fs.SubTreeFileSystem(LAKE.removeprefix("s3://"), store)
 
 
-def in_json(committed):
-    """By the manifest, or by the listing of the folder."""
-    store, names = files(), set()
-    if committed:
-        folder = pyarrow.fs.FileSelector("in_json/_millstream/commits", allow_not_found=True)
-        for entry in sorted(store.get_file_info(folder), key=lambda entry: entry.path):
-            commit = json.loads(store.open_input_stream(entry.path).read())
-            names |= {"in_json/" + file["path"] for file in commit["added"]}
-            names -= {"in_json/" + path for path in commit["removed"]}
-    else:
-        names = {entry.path for entry in store.get_file_info(pyarrow.fs.FileSelector("in_json")) if entry.is_file}
-    ids = []
+def rows_in_delta():
+    if not deltalake.DeltaTable.is_deltatable(f"{LAKE}/in_delta", storage_options=OPTIONS):
+        return 0
+    files = deltalake.DeltaTable(f"{LAKE}/in_delta", storage_options=OPTIONS).get_add_actions(flatten=True)
+    return sum(pyarrow.table(files)["num_records"].to_pylist())
+
+
+def committed():
+    """The files that the manifest names, and what it says of them."""
+    store, named = files(), {}
+    folder = pyarrow.fs.FileSelector("in_json/_millstream/commits", allow_not_found=True)
+    for entry in sorted(store.get_file_info(folder), key=lambda entry: entry.path):
+        commit = json.loads(store.open_input_stream(entry.path).read())
+        named |= {"in_json/" + file["path"]: file for file in commit["added"]}
+        for path in commit["removed"]:
+            del named["in_json/" + path]
+    return named
+
+
+def listed():
+    """The files that a listing of the folder finds."""
+    folder = pyarrow.fs.FileSelector("in_json", allow_not_found=True)
+    return [entry.path for entry in files().get_file_info(folder) if entry.is_file]
+
+
+def in_json(names):
+    store, ids = files(), []
     for name in names:
         lines = gzip.decompress(store.open_input_stream(name, compression=None).read()).splitlines()
         ids += [json.loads(line)["id"] for line in lines]
     return ids
+
+
+def missing(ids):
+    """The first ranges of ids that are not there."""
+    gaps, next = [], 0
+    for id in [*sorted(set(ids)), ROWS]:
+        if id > next:
+            gaps.append((next, id - 1))
+        next = id + 1
+    return gaps[:10]
 
 
 def doubled(ids):
@@ -91,17 +116,21 @@ for kill in range(kills):
     engine.send_signal(signal.SIGKILL)
     engine.wait()
     # What is committed while the job is down holds nothing twice.
-    assert not doubled(in_delta()) and not doubled(in_json(committed=True)), f"after kill {kill}"
+    assert not doubled(in_delta()) and not doubled(in_json(committed())), f"after kill {kill}"
 print(f"{len(in_delta())} of {ROWS} rows after {kills} kills")
 assert 0 < len(in_delta()) < ROWS, "the kills came too early or too late to tell anything"
 
 engine = start()
-until = time.monotonic() + 120
-while min(len(in_delta()), len(in_json(committed=True))) < ROWS and time.monotonic() < until:
+# Until all rows are there, or no more come.
+seen, still = -1, 0
+while seen < ROWS and still < 120:
     assert engine.poll() is None, "the engine has ended by itself"
     time.sleep(0.5)
+    rows = min(rows_in_delta(), sum(file["rows"] for file in committed().values()))
+    seen, still = rows, still + 1 if rows == seen else 0
+print(f"{seen} rows at the end")
 engine.terminate()
 assert engine.wait(timeout=30) == 0
 everything = list(range(ROWS))
-for name, ids in [("delta", in_delta()), ("json", in_json(committed=True)), ("json's folder", in_json(committed=False))]:
-    assert sorted(ids) == everything, (name, len(ids), doubled(ids))
+for name, ids in [("delta", in_delta()), ("json", in_json(committed())), ("json's folder", in_json(listed()))]:
+    assert sorted(ids) == everything, f"{name}: {len(ids)} rows, missing {missing(ids)}, doubled {doubled(ids)}"

@@ -383,12 +383,13 @@ impl Worker {
     }
 
     fn restore(&mut self, spec: &dyn Spec, time: StepTime, saves: Saves) {
+        let relations: Vec<_> = self.saved.iter().map(Saved::relation).collect();
         let mut copy = self.restored(spec);
-        for (table, saved) in copy.tables().into_iter().zip(&self.saved) {
+        for (table, relation) in copy.tables().into_iter().zip(relations) {
             let mut all = Saved::default();
             all.save(table);
             assert!(
-                all.relation() == saved.relation(),
+                all.relation() == relation,
                 "a restored {} holds what was saved",
                 table.name()
             );
@@ -421,7 +422,7 @@ impl Worker {
     /// A fresh operator with what was saved, in some compaction.
     fn restored(&mut self, spec: &dyn Spec) -> Box<dyn Operator> {
         let mut fresh = spec.build().expect("the operator builds");
-        for (table, saved) in fresh.tables().into_iter().zip(&self.saved) {
+        for (table, saved) in fresh.tables().into_iter().zip(&mut self.saved) {
             saved.restore(table, &mut self.random);
         }
         fresh

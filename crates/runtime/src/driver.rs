@@ -276,7 +276,9 @@ impl Driver {
         };
         let failed: Vec<_> = self.flow.outlets().filter_map(failed).collect();
         let mut errors = failed.iter().map(|(_, error)| error);
-        let fenced = errors.find(|error| error.kind == dataflow::Kind::Fenced).cloned();
+        let fenced = errors
+            .find(|error| error.kind == dataflow::Kind::Fenced)
+            .cloned();
         for (id, error) in failed {
             self.flow.fail(id, error);
         }

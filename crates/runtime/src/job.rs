@@ -470,7 +470,12 @@ fn assemble(
     let ids: Vec<NodeId> = graph.nodes.iter().map(|node| node.id).collect();
     let (flow, outlets) = built(graph, &config, stage, keeping, &bell)?;
     let intake = Intake::new(settings(&config, stage, &bell));
-    let shared = Arc::new(Shared::new(&config, bell, flow.last_step(), keeping.is_none()));
+    let shared = Arc::new(Shared::new(
+        &config,
+        bell,
+        flow.last_step(),
+        keeping.is_none(),
+    ));
     let mut driver = Driver::new(Parts {
         config,
         flow,

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 
 from . import child
+from .compare import Different
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -134,6 +135,14 @@ class Engine:
 
     def status(self):
         return json.loads(self.page("/status.json")[1])
+
+    def verify(self, views, seconds=120):
+        """The product's own oracle: `millstream verify` computes the views again as a batch and compares. Batches know no late rows."""
+        command = [binary(), "verify", *self.files, "--against", f"127.0.0.1:{self.pg}"]
+        command += [f"--view={view}" for view in views] + [f"--set={key}={value}" for key, value in self.settings.items()]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=seconds)
+        if done.returncode != 0:
+            raise Different(f"`millstream verify` ends with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
     def rss(self):
         """Resident memory in bytes."""

@@ -12,6 +12,9 @@ from . import child
 from .compare import Different, check, same
 
 
+VIEWS = ("grand", "by_account", "by_sku", "by_part", "payment_count", "closed_windows", "dearest", "unpaid")
+
+
 def _json(record):
     return json.loads(record.value, parse_float=Decimal)
 

@@ -13,6 +13,8 @@ from collections import defaultdict, namedtuple
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from confluent_kafka import KafkaError, KafkaException
+
 from . import child
 
 Order = namedtuple("Order", "id account sku amount ts")
@@ -141,13 +143,15 @@ class Feeder:
         self.count = 0
         self.partitions = {name: topics.partitions(prefix + name) for name in ("orders", "payments")}
         self.unpaid = []
+        # Whether orders are made that are late.
+        self.late = True
         # Ends of windows that were seen in the output; the watcher adds to it.
         self.seen_windows = []
         self._end = threading.Event()
         self._pause = threading.Event()
         self._thread = None
         # Nothing is given up, however long the brokers are away: the ledger must know what was taken.
-        config = {"message.timeout.ms": 0, "message_max_bytes": 1 << 20, **({"transactional_id": f"{prefix}feeder"} if transactional else {})}
+        config = {"message.timeout.ms": 0, "topic.metadata.refresh.interval.ms": 500, **({"transactional_id": f"{prefix}feeder"} if transactional else {})}
         self.transactional = transactional
         self.producer = topics.producer(**config)
         if transactional:
@@ -205,7 +209,7 @@ class Feeder:
         roll = rng.random()
         if roll < 0.01:
             self._send("orders", None, bad_records(rng), aborted=aborted)
-        elif roll < 0.02 and self.seen_windows and not aborted:
+        elif roll < 0.02 and self.late and self.seen_windows and not aborted:
             ts = rng.choice(self.seen_windows[-5:]) - timedelta(milliseconds=rng.randrange(1, 10_000))
             self._send("orders", self._made(ts), late=True)
         order = self._made(self.now + timedelta(milliseconds=rng.randrange(-JITTER_MS, JITTER_MS)))
@@ -255,6 +259,11 @@ class Feeder:
                 self.producer.produce(self.prefix + topic, raw, partition=partition, on_delivery=delivered)
                 return
             except BufferError:
+                self.producer.poll(0.1)
+            except KafkaException as error:
+                # A partition that was just added is not known to the client yet.
+                if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                    raise
                 self.producer.poll(0.1)
 
     def finish(self, seconds=120):

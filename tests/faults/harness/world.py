@@ -89,6 +89,7 @@ class World:
         watermark = self.feeder.watermark
         invariants.wait_all_read(self.engine, ledger, seconds)
         invariants.check_views(self.engine, ledger, watermark)
+        self.engine.verify([view for view in invariants.VIEWS if view != "closed_windows"])
         outputs = invariants.Outputs(self.topics, self.prefix, self.files)
 
         def copied():

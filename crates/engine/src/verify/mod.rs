@@ -24,7 +24,6 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millstream_dataflow::{Error, Result};

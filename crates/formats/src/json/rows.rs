@@ -72,6 +72,7 @@ impl Rows {
         for (record, &end) in records.ends.iter().enumerate() {
             let scan = Scan { bytes, end, nul };
             if let Err(why) = run.check(&bytes[start..end]) {
+                progress.note(progress.row, record as u32);
                 progress.bad.push((record as u32, why));
             } else {
                 self.read_record(&scan, start, record as u32, &mut progress);

@@ -185,6 +185,8 @@ fn invalid_utf8_spoils_its_own_record_only() {
     ];
     let got = decode("json", &[], &columns, &records);
     assert_eq!(got.rows, "+1 a");
+    // Also where nothing good follows, rows are no longer the records.
+    assert_eq!(got.origin, Some(vec![0]));
     assert_eq!(
         reasons(&got),
         [
