@@ -383,13 +383,12 @@ impl Worker {
     }
 
     fn restore(&mut self, spec: &dyn Spec, time: StepTime, saves: Saves) {
-        let relations: Vec<_> = self.saved.iter().map(Saved::relation).collect();
         let mut copy = self.restored(spec);
-        for (table, relation) in copy.tables().into_iter().zip(relations) {
+        for (table, saved) in copy.tables().into_iter().zip(&self.saved) {
             let mut all = Saved::default();
             all.save(table);
             assert!(
-                all.relation() == relation,
+                all.relation() == saved.relation(),
                 "a restored {} holds what was saved",
                 table.name()
             );
@@ -422,7 +421,7 @@ impl Worker {
     /// A fresh operator with what was saved, in some compaction.
     fn restored(&mut self, spec: &dyn Spec) -> Box<dyn Operator> {
         let mut fresh = spec.build().expect("the operator builds");
-        for (table, saved) in fresh.tables().into_iter().zip(&mut self.saved) {
+        for (table, saved) in fresh.tables().into_iter().zip(&self.saved) {
             saved.restore(table, &mut self.random);
         }
         fresh

@@ -51,14 +51,13 @@ impl Saved {
         self.changes.extend(changes);
     }
 
-    /// Compacts at random, and restores a table from what is left.
+    /// Restores a table from what is left after compactions at random.
     ///
     /// # Panics
     /// When the table fails.
-    pub fn restore(&mut self, table: &mut dyn Checkpointed, random: &mut Random) {
-        self.changes = self.compacted(random);
-        for change in &self.changes {
-            table.restore(change).expect("the table restores");
+    pub fn restore(&self, table: &mut dyn Checkpointed, random: &mut Random) {
+        for change in self.compacted(random) {
+            table.restore(&change).expect("the table restores");
         }
     }
 
